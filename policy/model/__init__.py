@@ -1,0 +1,1 @@
+"""The values every room shares: identifiers, accounts, orders, authorizations, certificates."""

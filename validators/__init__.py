@@ -1,0 +1,1 @@
+"""Proof of control: challenge validators and the guarded network that they use."""
