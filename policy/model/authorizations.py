@@ -136,3 +136,17 @@ class ValidationTask:
     token: str
     thumbprint: bytes
     attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAuthorization:
+    """The authorization to create for a name unless a valid one can be reused.
+
+    ``identifier`` is the base name. ``token`` is shared by all its challenges.
+    """
+
+    id: AuthorizationId
+    identifier: Identifier
+    wildcard: bool
+    token: str
+    challenge_types: tuple[str, ...]

@@ -1,0 +1,115 @@
+"""Orders: from the names a client asks for to an order with authorizations (RFC 8555, 7.4)."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from policy.names import NameRules, check_identifiers
+from policy.profiles import Profile
+from storage.orders import Orders
+
+from acme_server.workflow.clock import Clock, new_id
+from policy.model.accounts import Caller
+from policy.model.authorizations import NewAuthorization
+from policy.model.errors import ErrorKind, ServerError
+from policy.model.identifiers import Identifier
+from policy.model.ids import AuthorizationId, OrderId
+from policy.model.orders import NewOrder, Order
+
+# RFC 8555, section 8.1 asks for at least 128 bits of entropy in a token.
+_TOKEN_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrderRequest:
+    """What a newOrder request asks for, its names as (type, value) not yet checked."""
+
+    unverified_identifiers: Sequence[tuple[str, str]]
+    not_before: datetime | None
+    not_after: datetime | None
+    profile: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRules:
+    """What this installation lets orders be."""
+
+    names: NameRules
+    max_identifiers: int
+    profiles: Mapping[str, Profile]
+    default_profile: str
+    challenge_types: tuple[str, ...]
+    order_lifetime: timedelta
+    pending_lifetime: timedelta
+
+
+class OrderUseCases:
+    """What an account can do with its orders."""
+
+    def __init__(self, orders: Orders, clock: Clock, rules: OrderRules) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._rules = rules
+
+    async def create(self, caller: Caller, request: NewOrderRequest) -> Order:
+        """An order with one authorization per base name; valid ones of the caller are reused.
+
+        Raises ServerError: MALFORMED, UNSUPPORTED_IDENTIFIER, REJECTED_IDENTIFIER (all refused
+        names at once as subproblems), MALFORMED for a validity that the profile doesn't allow.
+        """
+        identifiers = check_identifiers(
+            request.unverified_identifiers, self._rules.names, self._rules.max_identifiers
+        )
+        profile = self._profile(request.profile)
+        profile.check_requested_validity(request.not_before, request.not_after, self._clock.now())
+        order = NewOrder(
+            id=OrderId(new_id()),
+            identifiers=identifiers,
+            profile=profile.name,
+            profile_version=profile.version,
+            challenge_types=self._rules.challenge_types,
+            not_before=request.not_before,
+            not_after=request.not_after,
+        )
+        return await self._orders.create(
+            caller,
+            order,
+            [self._new_authorization(identifier) for identifier in identifiers],
+            order_lifetime=self._rules.order_lifetime,
+            authorization_lifetime=self._rules.pending_lifetime,
+        )
+
+    async def get(self, caller: Caller, order_id: OrderId) -> Order:
+        """Raises ServerError(NOT_FOUND), for another account's as for a missing one."""
+        order = await self._orders.find(caller, order_id)
+        if order is None:
+            raise ServerError(ErrorKind.NOT_FOUND, "There is no such order.")
+        return order
+
+    def _profile(self, name: str | None) -> Profile:
+        profile = self._rules.profiles.get(self._rules.default_profile if name is None else name)
+        if profile is None:
+            raise ServerError(ErrorKind.MALFORMED, "There is no profile with this name.")
+        return profile
+
+    def _new_authorization(self, identifier: Identifier) -> NewAuthorization:
+        types = self._rules.challenge_types
+        if identifier.is_wildcard:
+            # Only the DNS proves control of all names below (RFC 8555, section 7.1.3; BR 3.2.2.4).
+            types = tuple(kind for kind in types if kind.startswith("dns-"))
+        return NewAuthorization(
+            id=AuthorizationId(new_id()),
+            identifier=identifier.base,
+            wildcard=identifier.is_wildcard,
+            token=new_token(),
+            challenge_types=types,
+        )
+
+
+def new_token() -> str:
+    """A challenge token: 192 random bits in base64url (RFC 8555, section 8.1)."""
+    return base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode("ascii")
