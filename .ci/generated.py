@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -22,8 +23,10 @@ from policy.model.orders import ORDER_MOVES  # noqa: E402
 
 ARCHITECTURE = Path("docs/architecture.md")
 
+State = TypeVar("State", bound=StrEnum)
 
-def state_diagram(moves: Mapping[StrEnum, frozenset[StrEnum]]) -> str:
+
+def state_diagram(moves: Mapping[State, frozenset[State]]) -> str:
     """A Mermaid diagram of a table of moves; what has no way out ends."""
     first = next(iter(moves))
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}"]
@@ -36,19 +39,19 @@ def state_diagram(moves: Mapping[StrEnum, frozenset[StrEnum]]) -> str:
 
 def with_diagrams(text: str) -> str:
     """``text`` with every part between ``<!-- states: NAME -->`` and ``<!-- end -->`` made anew."""
-    tables: dict[str, Mapping[StrEnum, frozenset[StrEnum]]] = {
-        "accounts": ACCOUNT_MOVES,
-        "orders": ORDER_MOVES,
-        "authorizations": AUTHORIZATION_MOVES,
-        "challenges": CHALLENGE_MOVES,
-        "certificates": CERTIFICATE_MOVES,
+    diagrams = {
+        "accounts": state_diagram(ACCOUNT_MOVES),
+        "orders": state_diagram(ORDER_MOVES),
+        "authorizations": state_diagram(AUTHORIZATION_MOVES),
+        "challenges": state_diagram(CHALLENGE_MOVES),
+        "certificates": state_diagram(CERTIFICATE_MOVES),
     }
-    for name, moves in tables.items():
+    for name, diagram in diagrams.items():
         start = f"<!-- states: {name} -->"
         part = re.compile(re.escape(start) + r".*?<!-- end -->", re.DOTALL)
         if not part.search(text):
             raise SystemExit(f"{ARCHITECTURE}: {start} is missing")
-        text = part.sub(f"{start}\n{state_diagram(moves)}\n<!-- end -->", text)
+        text = part.sub(f"{start}\n{diagram}\n<!-- end -->", text)
     return text
 
 
