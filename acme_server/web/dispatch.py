@@ -55,8 +55,10 @@ class Dispatcher:
             request.parameters = found[1]
         front_end = self._routes.fallback if route is None else route.front_end
         failure: Exception | None = None
+        is_in_order = False
         try:
             handler = self._handler(incoming, route)
+            is_in_order = True
             await self._receive(incoming, connection, request)
             response = await handler(request)
         except ServerError as error:
@@ -69,8 +71,8 @@ class Dispatcher:
             failure = error
             response = front_end.refuse(request, _internal(request))
         front_end.complete(request, response)
-        if not incoming.content.is_eof():
-            # Where the next request would start is not known.
+        if not (is_in_order and incoming.content.is_eof()):
+            # Where the next request would start is not certain.
             response.closes = True
         pattern = None if route is None else route.pattern
         seconds = time.perf_counter() - started

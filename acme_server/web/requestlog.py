@@ -52,7 +52,7 @@ class RequestLog:
             "request": request.id,
             "method": request.method,
             "path": pattern if is_literal else escape(request.path),
-            "status": response.status,
+            "status": int(response.status),
             "duration_ms": round(seconds * 1000, 3),
             "peer": request.address,
         }

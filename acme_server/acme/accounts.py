@@ -1,0 +1,62 @@
+"""Accounts (RFC 8555, section 7.3)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from acme_server.acme.gate import Gate
+from acme_server.acme.wire import parse_account_update, parse_new_account, render_account
+from acme_server.web.requests import Request
+from acme_server.web.responses import Response, json_response
+from acme_server.web.urls import Urls
+from acme_server.workflow.accounts import AccountUseCases, NewAccountRequest
+from policy.model.accounts import Account
+from policy.model.errors import ErrorKind, ServerError
+from policy.model.ids import encode_id
+
+
+class AccountResources:
+    """newAccount, and the account of each client."""
+
+    def __init__(self, gate: Gate, accounts: AccountUseCases, urls: Urls) -> None:
+        self._gate = gate
+        self._accounts = accounts
+        self._urls = urls
+
+    async def new_account(self, request: Request) -> Response:
+        """RFC 8555, sections 7.3 and 7.3.1."""
+        signed = await self._gate.by_key(request)
+        payload = parse_new_account(signed.payload)
+        account, is_new = await self._accounts.register(
+            NewAccountRequest(
+                jwk=signed.jwk.canonical,
+                thumbprint=signed.jwk.thumbprint,
+                contacts=payload.contacts,
+                terms_agreed=payload.terms_agreed,
+                only_return_existing=payload.only_return_existing,
+                address=request.address,
+            )
+        )
+        request.account = encode_id(account.id)
+        response = self._respond(account, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        response.headers.append(("Location", self._urls.account(account.id)))
+        return response
+
+    async def account(self, request: Request) -> Response:
+        """Read, update and deactivate (RFC 8555, sections 7.3.2 and 7.3.6)."""
+        signed = await self._gate.by_account(request)
+        if request.parameters[0] != encode_id(signed.account.id):
+            raise ServerError(ErrorKind.NOT_FOUND, "There is no such account.")
+        if not signed.payload:
+            return self._respond(await self._accounts.get(signed.caller), HTTPStatus.OK)
+        update = parse_account_update(signed.payload)
+        if update.deactivate:
+            account = await self._accounts.deactivate(signed.caller)
+        elif update.contacts is not None:
+            account = await self._accounts.update(signed.caller, update.contacts)
+        else:
+            account = await self._accounts.get(signed.caller)
+        return self._respond(account, HTTPStatus.OK)
+
+    def _respond(self, account: Account, status: HTTPStatus) -> Response:
+        return json_response(status, render_account(account, self._urls))
