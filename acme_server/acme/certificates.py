@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import ssl
 from http import HTTPStatus
 
 from acme_server.acme.gate import Gate
@@ -30,12 +30,5 @@ class CertificateResources:
         if certificate_id is None:
             raise ServerError(ErrorKind.NOT_FOUND, "There is no such certificate.")
         chain = await self._certificates.get(signed.caller, CertificateId(certificate_id))
-        body = b"".join(to_pem(der) for der in (chain.certificate, *chain.issuers))
-        return Response(HTTPStatus.OK, body, PEM_CHAIN_TYPE)
-
-
-def to_pem(certificate: bytes) -> bytes:
-    """The strict textual encoding of a DER certificate (RFC 7468, section 5.1)."""
-    text = base64.b64encode(certificate)
-    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
-    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""))
+        body = "".join(map(ssl.DER_cert_to_PEM_cert, (chain.certificate, *chain.issuers)))
+        return Response(HTTPStatus.OK, body.encode(), PEM_CHAIN_TYPE)

@@ -1,4 +1,4 @@
-"""What relying parties fetch: certificate revocation lists and CA certificates (RFC 5280, RFC 4387).
+"""What relying parties fetch: CRLs and CA certificates (RFC 5280; RFC 2585).
 
 Plain HTTP on purpose: everything here is signed or public, and who checks a certificate must not
 need another one for that (RFC 5280, section 8).
@@ -6,8 +6,8 @@ need another one for that (RFC 5280, section 8).
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import ssl
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -105,8 +105,8 @@ class StatusFrontEnd:
     async def roots(self, request: Request) -> Response:
         """The roots in PEM, for trust stores."""
         roots = [issuer for issuer in self._authority.issuers() if issuer.parent is None]
-        body = b"".join(_to_pem(issuer.certificate) for issuer in roots)
-        return _immutable(request, body, PEM_TYPE)
+        body = "".join(ssl.DER_cert_to_PEM_cert(issuer.certificate) for issuer in roots)
+        return _immutable(request, body.encode(), PEM_TYPE)
 
     async def health(self, request: Request) -> Response:
         """The process answers; nothing is said about the database."""
@@ -155,12 +155,6 @@ def _is_known(request: Request, tag: str, modified: float | None) -> bool:
 def _is_shard(text: str) -> bool:
     """Canonical, so that each CRL has one URL, and within the database's integers."""
     return text.isascii() and text.isdigit() and len(text) <= 6 and (text == "0" or text[0] != "0")
-
-
-def _to_pem(certificate: bytes) -> bytes:
-    text = base64.encodebytes(certificate).replace(b"\n", b"")
-    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
-    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""))
 
 
 def _not_found() -> ServerError:

@@ -61,8 +61,7 @@ class Limits:
     @property
     def tick(self) -> float:
         """The seconds between two looks at the connections."""
-        shortest = min(self.first_byte, self.head, self.body, self.idle, self.response)
-        return min(1.0, max(0.02, shortest / 8))
+        return min(1.0, max(0.02, min(self.by_phase().values()) / 4))
 
     def by_phase(self) -> Mapping[Phase, float]:
         """How long a connection may stay in each phase."""

@@ -69,17 +69,17 @@ class Routes:
         if route is not None:
             return route, ()
         before, _, last = path.rpartition("/")
-        for suffix, route in self._trailing.get(before, ()):
-            if last.endswith(suffix):
-                return route, (last.removesuffix(suffix),)
+        found = _match(self._trailing.get(before, ()), last)
+        if found is not None:
+            return found[0], (found[1],)
         prefix, _, middle = before.rpartition("/")
+        if not middle:
+            return None
         route = self._enclosed.get((prefix, last))
         if route is not None:
             return route, (middle,)
-        for suffix, route in self._pairs.get(prefix, ()):
-            if last.endswith(suffix):
-                return route, (middle, last.removesuffix(suffix))
-        return None
+        found = _match(self._pairs.get(prefix, ()), last)
+        return None if found is None else (found[0], (middle, found[1]))
 
     def _add(self, route: Route) -> None:
         literals, parameters, suffix = _split(route.pattern)
@@ -95,6 +95,14 @@ class Routes:
             return
         if taken is not route:
             raise ValueError(f"{route.pattern} is served twice")
+
+
+def _match(candidates: Iterable[tuple[str, Route]], last: str) -> tuple[Route, str] | None:
+    """The candidate whose literal end ``last`` has, and the parameter before it, never empty."""
+    for suffix, route in candidates:
+        if len(last) > len(suffix) and last.endswith(suffix):
+            return route, last.removesuffix(suffix)
+    return None
 
 
 def _split(pattern: str) -> tuple[str, int, str]:
