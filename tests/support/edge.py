@@ -154,11 +154,10 @@ class Wire:
 
 
 class Served:
-    """An edge that listens on a port of the loopback address."""
+    """An edge that listens on a port of the loopback address, and connections to it."""
 
-    def __init__(self, edge: Edge, front_end: PlainFrontEnd, port: int) -> None:
+    def __init__(self, edge: Edge, port: int) -> None:
         self.edge = edge
-        self.front_end = front_end
         self.port = port
         self._wires: list[Wire] = []
 
@@ -200,7 +199,6 @@ class Served:
 
     async def close(self) -> None:
         """Close all connections and the edge."""
-        self.front_end.may_end.set()
         for wire in self._wires:
             await wire.close()
         await self.edge.drain(0)
@@ -209,6 +207,19 @@ class Served:
 async def pass_time(seconds: float) -> None:
     """For tests whose subject is time itself."""
     await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)
+
+
+class ServedPlainly(Served):
+    """An edge with a ``PlainFrontEnd``."""
+
+    def __init__(self, edge: Edge, port: int, front_end: PlainFrontEnd) -> None:
+        super().__init__(edge, port)
+        self.front_end = front_end
+
+    async def close(self) -> None:
+        """Close all connections and the edge, and let held requests go."""
+        self.front_end.may_end.set()
+        await super().close()
 
 
 def listener() -> socket.socket:
@@ -225,14 +236,14 @@ async def serve(
     *,
     tls: ssl.SSLContext | None = None,
     addresses: ClientAddresses | None = None,
-) -> AsyncIterator[Served]:
+) -> AsyncIterator[ServedPlainly]:
     """Run an edge for the length of a test."""
     front_end = PlainFrontEnd()
     edge = Edge(front_end.routes(), limits=limits, addresses=addresses)
     sock = listener()
     port = sock.getsockname()[1]
     await edge.listen(sock, tls)
-    served = Served(edge, front_end, port)
+    served = ServedPlainly(edge, port, front_end)
     try:
         yield served
     finally:

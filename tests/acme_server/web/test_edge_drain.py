@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from acme_server.web.connections import Limits
-from support.edge import PATIENT, Served, Wire, serve
+from support.edge import PATIENT, ServedPlainly, Wire, serve
 
 GET = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HELD = b"POST /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
@@ -124,7 +124,7 @@ async def test_pipelined_requests_behind_the_last_answer_do_not_destroy_it() -> 
             await drained
 
 
-async def _ask_until_told(served: Served) -> str:
+async def _ask_until_told(served: ServedPlainly) -> str:
     wire: Wire = await served.connect()
     while True:
         try:

@@ -12,7 +12,7 @@ import trustme
 
 from acme_server.web.connections import Limits
 from acme_server.web.tls import ReplaceableContext, server_context
-from support.edge import PATIENT, Served, serve
+from support.edge import PATIENT, ServedPlainly, serve
 
 GET = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -39,13 +39,13 @@ def client(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def served(authority: trustme.CA) -> AsyncIterator[Served]:
+async def served(authority: trustme.CA) -> AsyncIterator[ServedPlainly]:
     """An edge with short deadlines."""
     async with serve(tls=issue(authority)) as served:
         yield served
 
 
-async def test_requests_are_answered(served: Served, client: ssl.SSLContext) -> None:
+async def test_requests_are_answered(served: ServedPlainly, client: ssl.SSLContext) -> None:
     client.set_alpn_protocols(["h2", "http/1.1"])
     wire = await served.connect(client)
     replies = [await wire.ask(GET) for _ in range(3)]
@@ -55,13 +55,13 @@ async def test_requests_are_answered(served: Served, client: ssl.SSLContext) -> 
     assert (tls.version(), tls.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
 
 
-async def test_a_handshake_that_never_starts_is_cut_off(served: Served) -> None:
+async def test_a_handshake_that_never_starts_is_cut_off(served: ServedPlainly) -> None:
     wire = await served.connect()
 
     assert await wire.rest() == b""
 
 
-async def test_a_handshake_that_stops_halfway_is_cut_off(served: Served) -> None:
+async def test_a_handshake_that_stops_halfway_is_cut_off(served: ServedPlainly) -> None:
     wire = await served.connect()
     wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
 
@@ -70,7 +70,7 @@ async def test_a_handshake_that_stops_halfway_is_cut_off(served: Served) -> None
 
 @pytest.mark.parametrize("sent", [b"", b"GET /ec", GET])
 async def test_a_client_that_falls_silent_is_cut_off(
-    served: Served, client: ssl.SSLContext, sent: bytes
+    served: ServedPlainly, client: ssl.SSLContext, sent: bytes
 ) -> None:
     wire = await served.connect(client)
     wire.send(sent)
@@ -82,7 +82,7 @@ async def test_a_client_that_falls_silent_is_cut_off(
 
 
 async def test_a_client_that_ignores_the_goodbye_is_cut_off(
-    served: Served, client: ssl.SSLContext
+    served: ServedPlainly, client: ssl.SSLContext
 ) -> None:
     """The peer's closing alert never comes, since nobody reads ours."""
     silent = await asyncio.to_thread(_connect_and_stop, served.port, client)
@@ -94,7 +94,7 @@ async def test_a_client_that_ignores_the_goodbye_is_cut_off(
 
 
 async def test_a_client_that_never_reads_its_answer_is_cut_off(
-    served: Served, client: ssl.SSLContext
+    served: ServedPlainly, client: ssl.SSLContext
 ) -> None:
     silent = await asyncio.to_thread(
         _connect_and_stop, served.port, client, b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -109,7 +109,7 @@ async def test_a_client_that_never_reads_its_answer_is_cut_off(
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 async def test_old_versions_are_refused(
-    served: Served, client: ssl.SSLContext, version: ssl.TLSVersion
+    served: ServedPlainly, client: ssl.SSLContext, version: ssl.TLSVersion
 ) -> None:
     client.minimum_version = version
     client.maximum_version = version
@@ -120,7 +120,7 @@ async def test_old_versions_are_refused(
 
 
 async def test_plain_http_and_garbage_fail_quietly(
-    served: Served, caplog: pytest.LogCaptureFixture
+    served: ServedPlainly, caplog: pytest.LogCaptureFixture
 ) -> None:
     for octets in (GET, b"\x00" * 100):
         wire = await served.connect()
