@@ -61,6 +61,22 @@ def test_compose_configuration_names_the_mounted_secrets_and_roles() -> None:
         assert f"CREATE ROLE {role} LOGIN" in roles
 
 
+def test_kubernetes_runs_the_images_user_and_ports_without_rights() -> None:
+    deployment, service, budget = yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text())
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    image = (ROOT / "Dockerfile").read_text()
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+
+    security = pod["spec"]["securityContext"]
+    assert f"USER {security['runAsUser']}:{security['runAsGroup']}\n" in image
+    assert f"EXPOSE {ports['acme']} {ports['status']}\n" in image
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= set(ports)
+    for selector in (service["spec"]["selector"], budget["spec"]["selector"]["matchLabels"]):
+        assert selector == pod["metadata"]["labels"]
+
+
 @pytest.mark.parametrize("script", ["deploy/container-entrypoint", "deploy/postgres-roles.sh"])
 def test_shell_scripts_parse(script: str) -> None:
     result = subprocess.run(
