@@ -11,7 +11,9 @@ import structlog
 
 from policy.model.authorizations import ValidationTask, Verdict
 from policy.model.errors import DatabaseUnavailable
+from policy.model.ids import AccountId
 from storage.authorizations import Authorizations
+from validators.registry import ValidatorsBusy
 
 _log = structlog.get_logger()
 
@@ -19,8 +21,12 @@ _log = structlog.get_logger()
 class Validating(Protocol):
     """The validators behind one call (``validators.registry``)."""
 
+    def has_room(self, account_id: AccountId) -> bool:
+        """Whether a validation of this account would be accepted now."""
+        ...
+
     async def validate(self, task: ValidationTask) -> Verdict:
-        """Never raises for what a target sends."""
+        """Never raises for what a target sends; ValidatorsBusy when there is no room."""
         ...
 
 
@@ -54,6 +60,10 @@ class ValidationWorker:
     def lease(self) -> timedelta:
         """How long a claim holds."""
         return self._lease
+
+    def has_room(self, account_id: AccountId) -> bool:
+        """Whether a validation of this account can be taken on now."""
+        return self._validators.has_room(account_id)
 
     def submit(self, task: ValidationTask) -> asyncio.Future[Verdict | None]:
         """Validate and record ``task``; the verdict once recorded, None if it came too late."""
@@ -103,7 +113,7 @@ class ValidationWorker:
         if task.cancelled() or (error := task.exception()) is None:
             return
         # The claim expires and another process carries the validation out again.
-        if isinstance(error, DatabaseUnavailable):
-            _log.warning("validation_not_recorded", reason=str(error))
+        if isinstance(error, DatabaseUnavailable | ValidatorsBusy):
+            _log.warning("validation_postponed", reason=str(error))
         else:
             _log.error("validation_failed", exc_info=error)

@@ -17,11 +17,12 @@ from policy.model.authorizations import (
     Verdict,
 )
 from policy.model.errors import ErrorKind, ServerError
-from policy.model.ids import AuthorizationId
+from policy.model.ids import AccountId, AuthorizationId
 from storage.authorizations import Authorizations
 
 # A validation of a nearby target is done by then, and its client saves a poll.
 QUICK_VALIDATION_SECONDS = 0.1
+_BUSY_RETRY_SECONDS = 10
 
 
 class ValidationRunner(Protocol):
@@ -35,6 +36,10 @@ class ValidationRunner(Protocol):
     @property
     def lease(self) -> timedelta:
         """How long a claim holds without an extension."""
+        ...
+
+    def has_room(self, account_id: AccountId) -> bool:
+        """Whether a validation of this account can be taken on now."""
         ...
 
     def submit(self, task: ValidationTask) -> asyncio.Future[Verdict | None]:
@@ -62,8 +67,15 @@ class AuthorizationUseCases:
         """Start the validation that the client is ready for (RFC 8555, section 7.5.1).
 
         Answered again, or after the authorization ended, the challenge is returned unchanged.
-        A quick validation is waited for. Raises ServerError(NOT_FOUND).
+        A quick validation is waited for. Raises ServerError: NOT_FOUND, UNAVAILABLE while too
+        many validations are under way.
         """
+        if not self._runner.has_room(caller.account_id):
+            raise ServerError(
+                ErrorKind.UNAVAILABLE,
+                "Too many validations are under way; answer the challenge again later.",
+                retry_after=_BUSY_RETRY_SECONDS,
+            )
         answered = await self._authorizations.answer(
             caller,
             authorization_id,
@@ -83,9 +95,7 @@ class AuthorizationUseCases:
         verdict = recorded.result()
         return authorization if verdict is None else _concluded(authorization, task, verdict)
 
-    async def deactivate(
-        self, caller: Caller, authorization_id: AuthorizationId
-    ) -> Authorization:
+    async def deactivate(self, caller: Caller, authorization_id: AuthorizationId) -> Authorization:
         """Give the authorization up (RFC 8555, section 7.5.2). Raises ServerError(NOT_FOUND)."""
         authorization = await self._authorizations.deactivate(caller, authorization_id)
         if authorization is None:

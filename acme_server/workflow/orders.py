@@ -8,10 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from policy.names import NameRules, check_identifiers
-from policy.profiles import Profile
-from storage.orders import Orders
-
 from acme_server.workflow.clock import Clock, new_id
 from policy.model.accounts import Caller
 from policy.model.authorizations import NewAuthorization
@@ -19,6 +15,9 @@ from policy.model.errors import ErrorKind, ServerError
 from policy.model.identifiers import Identifier
 from policy.model.ids import AuthorizationId, OrderId
 from policy.model.orders import NewOrder, Order
+from policy.names import NameRules, check_identifiers
+from policy.profiles import Profile
+from storage.orders import Orders
 
 # RFC 8555, section 8.1 asks for at least 128 bits of entropy in a token.
 _TOKEN_BYTES = 24

@@ -1,0 +1,54 @@
+"""Named points at which a test makes the process die, fail or wait; nothing in operation.
+
+Armed by the environment, ``ACME_SERVER_FAULTS="claimed=kill,signed=error"``: the first passage of
+the point kills the process, raises, or sleeps two seconds. Read once at import, so an unarmed
+point costs one lookup in an empty mapping.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+ENVIRONMENT = "ACME_SERVER_FAULTS"
+POINTS = frozenset(
+    {
+        "before_claim",
+        "claimed",
+        "signed",
+        "completed",
+        "answer_committed",
+        "validated",
+        "concluded",
+        "order_created",
+        "account_created",
+    }
+)
+
+
+class InjectedFault(Exception):
+    """Raised at a point armed with ``error``."""
+
+
+def fault(point: str) -> None:
+    """Do what the point ``point`` is armed with; raises InjectedFault for ``error``."""
+    action = _armed.pop(point, None)
+    if action is None:
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "delay":
+        time.sleep(2)
+    else:
+        raise InjectedFault(point)
+
+
+def _parse(text: str) -> dict[str, str]:
+    armed = dict(entry.split("=", 1) for entry in text.split(",") if "=" in entry)
+    if unknown := armed.keys() - POINTS:
+        raise ValueError(f"{ENVIRONMENT} names unknown points: {', '.join(sorted(unknown))}")
+    return armed
+
+
+_armed = _parse(os.environ.get(ENVIRONMENT, ""))
