@@ -1,0 +1,363 @@
+"""Why a validation failed: every cause, with what the applicant should do about it.
+
+Details may name addresses, since only addresses that the policy allows are ever contacted; for
+refused ones there is one fixed sentence, so that nobody can map a network through this server.
+What a target sent is never repeated, except that TXT values are quoted, cut and escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from policy.model.errors import ErrorKind, Problem
+
+MAX_DETAIL = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One way to fail. ``code`` is stable: logs, metrics and the operator's tools count by it.
+
+    ``seen`` is a format for what was met, ``likely`` the usual reason, ``next_step`` what to do.
+    A transient cause may be gone a moment later, so the attempt is repeated.
+    """
+
+    code: str
+    kind: ErrorKind
+    seen: str
+    likely: str
+    next_step: str
+    is_transient: bool = False
+
+
+class ValidationFailure(Exception):
+    """An attempt ended without proof of control; ``values`` fill the cause's format.
+
+    Values that came from outside must be excerpts (``validators.excerpts``).
+    """
+
+    def __init__(self, cause: Cause, **values: object) -> None:
+        super().__init__(cause.code)
+        self.cause = cause
+        self.values = values
+
+    def as_problem(self) -> Problem:
+        """The problem to show to the applicant."""
+        cause = self.cause
+        seen = cause.seen.format_map(self.values)
+        detail = " ".join(part for part in (seen, cause.likely, cause.next_step) if part)
+        return Problem(kind=cause.kind, detail=detail[:MAX_DETAIL], cause=cause.code)
+
+
+ADDRESS_REFUSED = Cause(
+    code="address_refused",
+    kind=ErrorKind.CONNECTION,
+    seen="The target has no address that this server contacts for validation.",
+    likely="It is a loopback, link-local, private or otherwise special address.",
+    next_step="Publish an address of the host, or ask the operator about allowed networks.",
+)
+CONNECTION_REFUSED = Cause(
+    code="connection_refused",
+    kind=ErrorKind.CONNECTION,
+    seen="{endpoint} refused the connection (for {host}).",
+    likely="Nothing listens there, or a firewall rejects it.",
+    next_step="Start the server that answers the challenge, and open its port.",
+)
+CONNECTION_TIMEOUT = Cause(
+    code="connection_timeout",
+    kind=ErrorKind.CONNECTION,
+    seen="{endpoint} did not accept a connection within {seconds} s (for {host}).",
+    likely="A firewall drops the packets, or the address is out of date.",
+    next_step="Open the port for this server and check the address records.",
+    is_transient=True,
+)
+CONNECTION_UNREACHABLE = Cause(
+    code="connection_unreachable",
+    kind=ErrorKind.CONNECTION,
+    seen="{endpoint} is unreachable (for {host}).",
+    likely="The address is out of date, or there is no route to it from this server.",
+    next_step="Check the address records and the route.",
+)
+CONNECTION_RESET = Cause(
+    code="connection_reset",
+    kind=ErrorKind.CONNECTION,
+    seen="{endpoint} broke the connection off (for {host}).",
+    likely="The server or a firewall in between ended it.",
+    next_step="Look into the logs of the server that answers the challenge.",
+    is_transient=True,
+)
+CONNECTION_FAILED = Cause(
+    code="connection_failed",
+    kind=ErrorKind.CONNECTION,
+    seen="Connecting to {endpoint} failed: {reason} (for {host}).",
+    likely="",
+    next_step="Check the address records and the network between.",
+)
+TLS_FAILED = Cause(
+    code="tls_failed",
+    kind=ErrorKind.TLS,
+    seen="The TLS handshake with {endpoint} failed: {reason} (for {host}).",
+    likely="The server speaks no TLS 1.2 or newer on this port, or refuses the name.",
+    next_step="Check the TLS settings of the server for this name.",
+)
+TLS_TIMEOUT = Cause(
+    code="tls_timeout",
+    kind=ErrorKind.CONNECTION,
+    seen="The TLS handshake with {endpoint} was not done within {seconds} s (for {host}).",
+    likely="The server accepts connections but doesn't speak TLS on this port.",
+    next_step="Check the TLS settings of the server for this name.",
+    is_transient=True,
+)
+REDIRECT_TLS_FAILED = Cause(
+    code="redirect_tls_failed",
+    kind=ErrorKind.CONNECTION,
+    seen="The TLS handshake with {endpoint} failed after a redirect: {reason} (for {host}).",
+    likely="The server speaks no TLS 1.2 or newer on this port, or refuses the name.",
+    next_step="Answer the challenge on the HTTP port without a redirect, or repair TLS there.",
+)
+
+DNS_NAME_MISSING = Cause(
+    code="dns_name_missing",
+    kind=ErrorKind.DNS,
+    seen="The name {name} does not exist in DNS (NXDOMAIN).",
+    likely="The record isn't published yet, or the name is misspelled.",
+    next_step="Publish an A or AAAA record and wait until all name servers have it.",
+)
+DNS_NO_ADDRESSES = Cause(
+    code="dns_no_addresses",
+    kind=ErrorKind.DNS,
+    seen="The name {name} has neither A nor AAAA records.",
+    likely="The name exists, but no address is published for it.",
+    next_step="Publish an A or AAAA record.",
+)
+DNS_SERVER_FAILURE = Cause(
+    code="dns_server_failure",
+    kind=ErrorKind.DNS,
+    seen="The DNS resolver could not answer {type} for {name} (SERVFAIL).",
+    likely="The zone's name servers are unreachable, or DNSSEC is broken for it.",
+    next_step="Check the delegation, the name servers and the signatures of the zone.",
+    is_transient=True,
+)
+DNS_TIMEOUT = Cause(
+    code="dns_timeout",
+    kind=ErrorKind.DNS,
+    seen="There was no answer to {type} for {name} in time.",
+    likely="The zone's name servers, or this server's resolvers, don't answer.",
+    next_step="Check that the name servers answer for this name; then the resolvers.",
+    is_transient=True,
+)
+DNS_REFUSED = Cause(
+    code="dns_refused",
+    kind=ErrorKind.DNS,
+    seen="The DNS resolver refused to answer {type} for {name}.",
+    likely="The resolver doesn't serve this server, or a server of the zone refuses the name.",
+    next_step="Check the delegation of the zone; the operator should check the resolvers.",
+)
+DNS_UNREACHABLE = Cause(
+    code="dns_unreachable",
+    kind=ErrorKind.DNS,
+    seen="No DNS resolver of this server could be reached to ask {type} for {name}.",
+    likely="The resolvers in the server's configuration are down.",
+    next_step="Tell the operator of this server.",
+    is_transient=True,
+)
+DNS_CHAIN_TOO_LONG = Cause(
+    code="dns_chain_too_long",
+    kind=ErrorKind.DNS,
+    seen="The CNAME records of {name} form a loop or too long a chain.",
+    likely="An alias points back to itself.",
+    next_step="Let the alias point to a name with the record itself.",
+)
+DNS_MALFORMED = Cause(
+    code="dns_malformed",
+    kind=ErrorKind.DNS,
+    seen="The answer to {type} for {name} could not be understood.",
+    likely="A name server or a middle box sends damaged DNS messages.",
+    next_step="Check the name servers of the zone.",
+    is_transient=True,
+)
+TXT_NAME_MISSING = Cause(
+    code="txt_name_missing",
+    kind=ErrorKind.DNS,
+    seen="The name {name} does not exist in DNS (NXDOMAIN).",
+    likely="The TXT record isn't published yet, or in the wrong zone.",
+    next_step="Publish the TXT record {expected} there and wait until all name servers have it.",
+)
+TXT_MISSING = Cause(
+    code="txt_missing",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="The name {name} has no TXT record.",
+    likely="The record isn't published yet, or under another name.",
+    next_step="Publish the TXT record {expected} there and wait until all name servers have it.",
+)
+TXT_DIFFERS = Cause(
+    code="txt_differs",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen='None of the {count} TXT records at {name} is {expected}; the first is "{first}".',
+    likely="The record is from an earlier order or of another account, or not spread yet.",
+    next_step="Publish the expected value, without quotes or spaces, as a record of its own.",
+)
+
+HTTP_TIMEOUT = Cause(
+    code="http_timeout",
+    kind=ErrorKind.CONNECTION,
+    seen="{endpoint} did not answer in full within {seconds} s (for {url}).",
+    likely="The server is overloaded, or waits for something itself.",
+    next_step="Check that the URL answers quickly from outside.",
+    is_transient=True,
+)
+HTTP_CLOSED = Cause(
+    code="http_closed",
+    kind=ErrorKind.CONNECTION,
+    seen="{endpoint} closed the connection before its answer was complete (for {url}).",
+    likely="The server crashed, or wants another protocol on this port.",
+    next_step="Look into the logs of the server that answers the challenge.",
+    is_transient=True,
+)
+HTTP_MALFORMED = Cause(
+    code="http_malformed",
+    kind=ErrorKind.CONNECTION,
+    seen="{endpoint} sent no acceptable HTTP answer: {reason} (for {url}).",
+    likely="Something other than a web server answers on this port.",
+    next_step="Check what listens there.",
+)
+HTTP_STATUS = Cause(
+    code="http_status",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="{url} answered with status {status} from {endpoint}; it must be 200.",
+    likely="The file is not where the server looks for it, or access to it is restricted.",
+    next_step="Make the URL answer with the key authorization, to everyone.",
+)
+HTTP_DIFFERS = Cause(
+    code="http_differs",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="{url} ({endpoint}) answered with something other than {expected}.",
+    likely="Another host or a catch-all page answers for this name.",
+    next_step="Make the URL answer with exactly the key authorization.",
+)
+HTTP_TOO_LONG = Cause(
+    code="http_too_long",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="{url} ({endpoint}) answered with more than a key authorization.",
+    likely="A web page or a catch-all answers for this name.",
+    next_step="Make the URL answer with exactly {expected}.",
+)
+HTTP_TOKEN_ONLY = Cause(
+    code="http_token_only",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="{url} ({endpoint}) answered with the token alone; it must be {expected}.",
+    likely="The key authorization is the token, a dot and the account key's thumbprint.",
+    next_step="Let the file hold the whole key authorization.",
+)
+HTTP_OTHER_ACCOUNT = Cause(
+    code="http_other_account",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="{url} ({endpoint}) answered with the token and another key's thumbprint.",
+    likely="Another ACME account's client answers for this name, or the account key changed.",
+    next_step="Answer with {expected}.",
+)
+REDIRECT_REFUSED = Cause(
+    code="redirect_refused",
+    kind=ErrorKind.CONNECTION,
+    seen="{url} redirects to a location that is not followed: {reason}.",
+    likely="",
+    next_step="Answer the challenge without a redirect, or correct the Location header.",
+)
+REDIRECT_WITHOUT_SLASH = Cause(
+    code="redirect_without_slash",
+    kind=ErrorKind.CONNECTION,
+    seen="{url} redirects to the host {host}, which ends in the start of the path.",
+    likely="The redirect rule lacks a slash after the host name.",
+    next_step="Check the web server's configuration for a missing slash in the redirect target.",
+)
+REDIRECT_LOOP = Cause(
+    code="redirect_loop",
+    kind=ErrorKind.CONNECTION,
+    seen="{url} redirects to a URL that was visited already.",
+    likely="Two redirect rules point at each other.",
+    next_step="Answer the challenge without a redirect.",
+)
+REDIRECT_TOO_MANY = Cause(
+    code="redirect_too_many",
+    kind=ErrorKind.CONNECTION,
+    seen="{url} is one redirect too many; {limit} are followed.",
+    likely="Redirect rules build on each other.",
+    next_step="Answer the challenge without a redirect.",
+)
+
+ALPN_MISSING = Cause(
+    code="alpn_missing",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen='{endpoint} did not negotiate the protocol "acme-tls/1" (for {host}).',
+    likely="The TLS server knows nothing of the challenge, or another one answers on this port.",
+    next_step="Let the server that answers the challenge terminate TLS on this port.",
+)
+ALPN_REFUSED = Cause(
+    code="alpn_refused",
+    kind=ErrorKind.TLS,
+    seen='{endpoint} refused the protocol "acme-tls/1" (for {host}).',
+    likely="The TLS server knows nothing of the challenge, or has no certificate for it.",
+    next_step="Let the server that answers the challenge terminate TLS on this port.",
+)
+ALPN_CERTIFICATE = Cause(
+    code="alpn_certificate",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="The challenge certificate of {endpoint} is not acceptable: {reason} (for {host}).",
+    likely="It is not a certificate made for this challenge.",
+    next_step="Present the self-signed certificate that RFC 8737, section 3, describes.",
+)
+ALPN_DIGEST = Cause(
+    code="alpn_digest",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="The challenge certificate of {endpoint} carries another digest (for {host}).",
+    likely="It was made for another order or another account.",
+    next_step="Make the certificate for the key authorization {expected}.",
+)
+
+WILDCARD_NEEDS_DNS = Cause(
+    code="wildcard_needs_dns",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="A wildcard name can't be proven by {type}.",
+    likely="",
+    next_step="Use dns-01.",
+)
+IDENTIFIER_UNSUITED = Cause(
+    code="identifier_unsuited",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen="This identifier can't be proven by {type}.",
+    likely="",
+    next_step="Use another challenge.",
+)
+TYPE_UNSUPPORTED = Cause(
+    code="type_unsupported",
+    kind=ErrorKind.MALFORMED,
+    seen="This server does not validate challenges of the type {type}.",
+    likely="The type was switched off after the order was made.",
+    next_step="Make a new order.",
+)
+DEADLINE_NETWORK = Cause(
+    code="deadline_network",
+    kind=ErrorKind.CONNECTION,
+    seen="The validation was not done within {seconds} s.",
+    likely="The target, or a redirect of it, answers too slowly.",
+    next_step="Check that the target answers quickly from outside.",
+)
+DEADLINE_DNS = Cause(
+    code="deadline_dns",
+    kind=ErrorKind.DNS,
+    seen="The validation was not done within {seconds} s; DNS answers were missing.",
+    likely="The zone's name servers, or this server's resolvers, don't answer.",
+    next_step="Check that the name servers answer for this name; then the resolvers.",
+)
+INTERNAL = Cause(
+    code="internal",
+    kind=ErrorKind.SERVER_INTERNAL,
+    seen="The validation failed because of a defect of this server.",
+    likely="",
+    next_step="Tell the operator of this server.",
+)
+
+CAUSES: Mapping[str, Cause] = {
+    value.code: value for value in tuple(globals().values()) if isinstance(value, Cause)
+}

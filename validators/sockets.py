@@ -1,0 +1,111 @@
+"""The one place where validators make sockets: TCP with or without TLS, and UDP for DNS.
+
+Only addresses get here, never names, so nothing below resolves anything. Whether a target may be
+contacted is decided before, by ``validators.network``; resolvers are the operator's choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+from validators.addresses import Address, Endpoint
+from validators.connections import Connection
+
+# Called with "tcp" or "udp" and the endpoint, just before the socket is connected to it.
+ContactHook = Callable[[str, Endpoint], None]
+
+
+class Sockets:
+    """Makes outbound sockets, each to one explicit address and port."""
+
+    def __init__(self, on_contact: ContactHook | None = None) -> None:
+        self._on_contact = on_contact
+
+    async def connect_tcp(self, endpoint: Endpoint) -> socket.socket:
+        """A connected non-blocking socket. Raises OSError; the caller sets the deadline."""
+        self._announce("tcp", endpoint)
+        connecting = socket.socket(_family(endpoint.address), socket.SOCK_STREAM)
+        try:
+            connecting.setblocking(False)
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().sock_connect(connecting, _sockaddr(endpoint))
+        except BaseException:
+            connecting.close()
+            raise
+        return connecting
+
+    async def open_connection(
+        self,
+        connected: socket.socket,
+        *,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> Connection:
+        """A connection over ``connected``, which it owns from here on, after the TLS handshake
+        if ``tls`` is given; ``server_name`` None sends no SNI.
+
+        Raises OSError (ssl.SSLError included); the caller sets the deadline.
+        """
+        connection = Connection()
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection,
+                sock=connected,
+                ssl=tls,
+                server_hostname=None if tls is None else server_name or "",
+            )
+        except BaseException:
+            connection.abort()
+            connected.close()
+            raise
+        return connection
+
+    def connect_udp(self, endpoint: Endpoint) -> socket.socket:
+        """A non-blocking socket that only ``endpoint`` can send to, from a fresh random port.
+
+        Raises OSError.
+        """
+        self._announce("udp", endpoint)
+        connected = socket.socket(_family(endpoint.address), socket.SOCK_DGRAM)
+        try:
+            connected.setblocking(False)
+            connected.connect(_sockaddr(endpoint))
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
+    def _announce(self, transport: str, endpoint: Endpoint) -> None:
+        if self._on_contact is not None:
+            self._on_contact(transport, endpoint)
+
+
+def is_own_address(address: Address) -> bool:
+    """Whether this machine has ``address``: only then can a socket be bound to it."""
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(_sockaddr(Endpoint(address, 0)))
+        except OSError:
+            return False
+    return True
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+def _sockaddr(endpoint: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:
+    if endpoint.address.version == 4:
+        return str(endpoint.address), endpoint.port
+    scope = endpoint.address.scope_id if hasattr(endpoint.address, "scope_id") else None
+    return str(endpoint.address).partition("%")[0], endpoint.port, 0, _scope_index(scope)
+
+
+def _scope_index(scope: str | None) -> int:
+    """The interface index of a zone, for resolvers with a link-local address."""
+    if not scope:
+        return 0
+    return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
