@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
+_AGENT = "acme-server-benchmark"
 _POLL_SECONDS = 0.02
 _POLL_LIMIT = 200
 _MAX_NONCE_RETRIES = 5
@@ -58,7 +59,7 @@ class Connection:
     async def send(self, method: str, url: str, body: bytes = b"") -> Answer:
         """One request; raises OSError or EOFError if the connection breaks in the middle."""
         path = urlsplit(url).path
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._authority}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._authority}\r\nUser-Agent: {_AGENT}\r\n"
         if body:
             head += f"Content-Type: application/jose+json\r\nContent-Length: {len(body)}\r\n"
         request = head.encode() + b"\r\n" + body
