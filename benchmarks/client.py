@@ -18,7 +18,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.x509.oid import NameOID
 
 _AGENT = "acme-server-benchmark"
 _POLL_SECONDS = 0.02
@@ -253,8 +252,6 @@ def make_csr(name: str) -> bytes:
     """A CSR in DER for ``name`` with a fresh P-256 key."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateSigningRequestBuilder(x509.Name([]))
-    if len(name) <= 64:
-        builder = builder.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
     names = x509.SubjectAlternativeName([x509.DNSName(name)])
     request = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.DER)
