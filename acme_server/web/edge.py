@@ -282,6 +282,11 @@ class _LibraryProtocol(RequestHandler):
         """Whether the parser failed behind the request being handled."""
         return bool(self._messages) and not isinstance(self._messages[-1][0], RawRequestMessage)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """The library resumes twice per request, mostly what was never paused."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self,
         request: web.BaseRequest,

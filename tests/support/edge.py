@@ -90,11 +90,15 @@ class PlainFrontEnd:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer as it was on the wire; header names are lower case."""
+    """An answer as it was on the wire; header names are lower case.
+
+    ``headers`` has the last of repeated ones, ``links`` all Link headers.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    links: list[str]
 
     def problem(self) -> dict[str, object]:
         """The problem document."""
@@ -120,12 +124,12 @@ class Wire:
         async with asyncio.timeout(PATIENT):
             head = await self.reader.readuntil(b"\r\n\r\n")
             status_line, *lines = head[:-4].decode("latin-1").split("\r\n")
-            headers = {
-                name.lower(): value for name, value in (line.split(": ", 1) for line in lines)
-            }
+            fields = [line.split(": ", 1) for line in lines]
+            headers = {name.lower(): value for name, value in fields}
+            links = [value for name, value in fields if name == "Link"]
             length = 0 if to_head else int(headers.get("content-length", 0))
             body = await self.reader.readexactly(length)
-        return Reply(int(status_line.split(" ")[1]), headers, body)
+        return Reply(int(status_line.split(" ")[1]), headers, body, links)
 
     async def ask(self, octets: bytes) -> Reply:
         """Send and read the answer."""
