@@ -6,24 +6,30 @@ on the way.
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import socket
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from validators import causes
-from validators.addresses import Address, Endpoint, NetworkPolicy
-from validators.causes import Cause
+from validators.addresses import Address, Endpoint, NetworkPolicy, is_denied_endpoint, verdict
+from validators.causes import Cause, ValidationFailure
 from validators.connections import Connection
+from validators.dnserrors import DnsError
+from validators.excerpts import excerpt
 from validators.resolver import Addresses
-from validators.sockets import Sockets
+from validators.sockets import Sockets, is_own_address
 from validators.trace import Trace
 
 
 class AddressResolver(Protocol):
     """Where addresses of names come from (``validators.resolver.Resolver``)."""
 
-    async def addresses(self, name: str) -> Addresses:
+    async def addresses(self, name: str, trace: Trace) -> Addresses:
         """Raises DnsError."""
         ...
 
@@ -68,6 +74,9 @@ class Dialer:
         self._policy = policy
         self._connect_timeout = connect_timeout.total_seconds()
         self._handshake_timeout = handshake_timeout.total_seconds()
+        self._own_ports = frozenset(
+            endpoint.port for endpoint in policy.denied_endpoints if endpoint.address.is_unspecified
+        )
 
     async def dial(
         self,
@@ -84,4 +93,148 @@ class Dialer:
         With ``can_fall_back``, IPv4 is also tried, once, when connecting by IPv6 failed.
         ``preferred`` is taken first if it is among the addresses. Raises ValidationFailure.
         """
-        raise NotImplementedError
+        candidates = await self._candidates(host, port, trace, preferred)
+        name = excerpt(str(host), 255)
+        endpoint = candidates[0]
+        try:
+            connected = await self._connect(endpoint, name, trace)
+        except ValidationFailure:
+            if not can_fall_back or len(candidates) == 1:
+                raise
+            endpoint = candidates[1]
+            connected = await self._connect(endpoint, name, trace)
+        return Dialled(await self._open(connected, endpoint, name, trace, tls), endpoint)
+
+    async def _candidates(
+        self, host: str | Address, port: int, trace: Trace, preferred: Address | None
+    ) -> list[Endpoint]:
+        """The endpoint to dial and, if that one is IPv6, one of IPv4 to fall back to."""
+        if isinstance(host, str):
+            try:
+                found = await self._resolver.addresses(host, trace)
+            except DnsError as error:
+                raise error.as_failure() from error
+            ipv6 = self._allowed(found.ipv6, port, trace)
+            ipv4 = self._allowed(found.ipv4, port, trace)
+        else:
+            ipv6, ipv4 = self._allowed((host,), port, trace), []
+        if preferred is not None and preferred in (*ipv6, *ipv4):
+            return [Endpoint(preferred, port)]
+        candidates = [Endpoint(address, port) for address in (*ipv6[:1], *ipv4[:1])]
+        if not candidates:
+            raise ValidationFailure(causes.ADDRESS_REFUSED)
+        return candidates
+
+    def _allowed(self, addresses: Iterable[Address], port: int, trace: Trace) -> list[Address]:
+        allowed = []
+        for address in addresses:
+            reason = self._refusal(address, port)
+            if reason is None:
+                allowed.append(address)
+            else:
+                trace.begin("refuse", address=str(address), port=port, reason=reason)
+        return allowed
+
+    def _refusal(self, address: Address, port: int) -> str | None:
+        decided = verdict(address, self._policy)
+        if not decided.is_allowed:
+            return decided.reason
+        if is_denied_endpoint(address, port, self._policy):
+            return "denied endpoint"
+        if port in self._own_ports and is_own_address(address):
+            return "denied port of this machine"
+        return None
+
+    async def _connect(self, endpoint: Endpoint, host: str, trace: Trace) -> socket.socket:
+        step = trace.begin("connect", endpoint=str(endpoint), host=host)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                connected = await self._sockets.connect_tcp(endpoint)
+        except TimeoutError as error:
+            step["outcome"] = "timeout"
+            raise ValidationFailure(
+                causes.CONNECTION_TIMEOUT,
+                endpoint=endpoint,
+                host=host,
+                seconds=self._connect_timeout,
+            ) from error
+        except OSError as error:
+            step["outcome"] = _errno_name(error)
+            raise connection_failure(error, endpoint, host) from error
+        step["outcome"] = "connected"
+        return connected
+
+    async def _open(
+        self,
+        connected: socket.socket,
+        endpoint: Endpoint,
+        host: str,
+        trace: Trace,
+        tls: TlsOffer | None,
+    ) -> Connection:
+        if tls is None:
+            return await self._sockets.open_connection(connected)
+        step = trace.begin("handshake", server_name=tls.server_name)
+        try:
+            async with asyncio.timeout(self._handshake_timeout):
+                connection = await self._sockets.open_connection(
+                    connected, tls=tls.context, server_name=tls.server_name
+                )
+        except TimeoutError as error:
+            step["outcome"] = "timeout"
+            raise ValidationFailure(
+                causes.TLS_TIMEOUT, endpoint=endpoint, host=host, seconds=self._handshake_timeout
+            ) from error
+        except OSError as error:
+            step["outcome"] = tls_reason(error)
+            raise ValidationFailure(
+                tls.failure, endpoint=endpoint, host=host, reason=tls_reason(error)
+            ) from error
+        step["outcome"] = "done"
+        return connection
+
+
+def unverified_tls(*protocols: str) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the given ALPN protocols, certificates not verified: what proves
+    control is the answer, and whoever needs a certificate has none that would verify."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
+def connection_failure(error: OSError, endpoint: Endpoint, host: str) -> ValidationFailure:
+    """The failure that a broken connection, or one that was never made, amounts to."""
+    cause = _CAUSES_BY_ERRNO.get(error.errno or 0)
+    if cause is None and isinstance(error, ConnectionError):
+        cause = causes.CONNECTION_RESET
+    return ValidationFailure(
+        cause or causes.CONNECTION_FAILED, endpoint=endpoint, host=host, reason=_errno_name(error)
+    )
+
+
+def tls_reason(error: OSError) -> str:
+    """OpenSSL's word for what went wrong in a handshake, or what ended it."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return excerpt(error.reason.replace("_", " ").lower())
+    if isinstance(error, ssl.SSLError | ConnectionError):
+        return "the connection ended during the handshake"
+    return _errno_name(error)
+
+
+def _errno_name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+_CAUSES_BY_ERRNO = {
+    errno.ECONNREFUSED: causes.CONNECTION_REFUSED,
+    errno.ECONNRESET: causes.CONNECTION_RESET,
+    errno.EPIPE: causes.CONNECTION_RESET,
+    errno.ETIMEDOUT: causes.CONNECTION_TIMEOUT,
+    errno.EHOSTUNREACH: causes.CONNECTION_UNREACHABLE,
+    errno.ENETUNREACH: causes.CONNECTION_UNREACHABLE,
+    errno.EADDRNOTAVAIL: causes.CONNECTION_UNREACHABLE,
+    errno.EAFNOSUPPORT: causes.CONNECTION_UNREACHABLE,
+}

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
+import asyncio
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
-from policy.model.authorizations import ValidationTask, Verdict
+import structlog
+
+from policy.model.authorizations import Evidence, ValidationTask, Verdict
+from policy.model.errors import Problem
 from policy.model.ids import AccountId
-from validators.causes import CAUSES
+from validators import causes
+from validators.causes import CAUSES, ValidationFailure
+from validators.excerpts import excerpt
+from validators.scheduling import LoadSettings, Turns, ValidatorsBusy
+from validators.sockets import SocketsExhausted
 from validators.trace import Trace
+
+_log = structlog.get_logger()
+
+_DNS_STEPS = frozenset({"query"})
 
 
 class Validator(Protocol):
@@ -19,10 +32,6 @@ class Validator(Protocol):
     async def prove(self, task: ValidationTask, trace: Trace) -> None:
         """Returns when control is proven; raises ValidationFailure when it is not."""
         ...
-
-
-class ValidatorsBusy(Exception):
-    """No validation can be started in time: the queue is full, or the wait was too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,39 +44,111 @@ class RetrySettings:
     causes: frozenset[str] = frozenset(code for code, cause in CAUSES.items() if cause.is_transient)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSettings:
-    """How many validations run at a time, in all and for one account; how many may wait for
-    their turn, and how long. Accounts take turns."""
+@dataclass(slots=True)
+class _Run:
+    """What happened to a task so far."""
 
-    concurrency: int = 100
-    per_account: int = 20
-    queue: int = 1000
-    queue_wait: timedelta = timedelta(seconds=10)
+    traces: list[Trace] = field(default_factory=list)
+    failure: ValidationFailure | None = None
+    is_proven: bool = False
+    defect: str | None = None
 
 
 class Validators:
-    """Carries out validation tasks by the validator of their type."""
+    """Carries out validation tasks by the validator of their type.
+
+    ``deadline`` holds for a task with all its attempts. ``perspective`` names this place of the
+    network in the evidence. ``now`` tells the time, in UTC.
+    """
 
     def __init__(
         self,
         validators: Mapping[str, Validator],
         *,
         deadline: timedelta,
-        retries: RetrySettings = RetrySettings(),
-        load: LoadSettings = LoadSettings(),
+        retries: RetrySettings | None = None,
+        load: LoadSettings | None = None,
         perspective: str = "primary",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._validators = validators
-        self._deadline = deadline
+        self._validators = dict(validators)
+        self._deadline = deadline.total_seconds()
+        self._retries = retries or RetrySettings()
+        self._turns = Turns(load or LoadSettings())
+        self._perspective = perspective
+        self._now = now
 
     def has_room(self, account_id: AccountId) -> bool:
         """Whether a validation of this account would be accepted now."""
-        raise NotImplementedError
+        return self._turns.has_room(account_id)
 
     async def validate(self, task: ValidationTask) -> Verdict:
         """The verdict, at most ``deadline`` after the task's turn came.
 
-        Whatever a target sends ends in a verdict. Raises ValidatorsBusy, and nothing else.
+        Whatever a target sends ends in a verdict, and so does a defect of ours, which is logged.
+        Raises ValidatorsBusy, and nothing else.
         """
-        raise NotImplementedError
+        async with self._turns.place(task.account_id):
+            started_at = self._now()
+            run = _Run()
+            try:
+                async with asyncio.timeout(self._deadline):
+                    await self._attempt_until_final(task, run)
+            except TimeoutError:
+                run.failure = run.failure or self._deadline_failure(run)
+            except SocketsExhausted as error:
+                raise ValidatorsBusy("no sockets are left") from error
+            except Exception as error:  # the edge: a defect must not leave the challenge open
+                run.failure = ValidationFailure(causes.INTERNAL)
+                run.defect = "".join(traceback.format_exception(error))
+                _log.exception(
+                    "validation_crashed",
+                    authorization=str(task.authorization_id),
+                    type=task.type,
+                )
+            return self._conclude(task, run, started_at)
+
+    async def _attempt_until_final(self, task: ValidationTask, run: _Run) -> None:
+        validator = self._validators.get(task.type)
+        if validator is None:
+            run.failure = ValidationFailure(causes.TYPE_UNSUPPORTED, type=excerpt(task.type))
+            return
+        for attempt in range(1, self._retries.attempts + 1):
+            trace = Trace()
+            run.traces.append(trace)
+            try:
+                await validator.prove(task, trace)
+            except ValidationFailure as failure:
+                run.failure = failure
+                if failure.cause.code not in self._retries.causes:
+                    return
+            else:
+                run.is_proven = True
+                return
+            if attempt < self._retries.attempts:
+                await asyncio.sleep(self._retries.delay.total_seconds())
+
+    def _deadline_failure(self, run: _Run) -> ValidationFailure:
+        """Named after what was being waited for."""
+        waited_for = run.traces[-1].last if run.traces else ""
+        cause = causes.DEADLINE_DNS if waited_for in _DNS_STEPS else causes.DEADLINE_NETWORK
+        return ValidationFailure(cause, seconds=self._deadline)
+
+    def _conclude(self, task: ValidationTask, run: _Run, started_at: datetime) -> Verdict:
+        facts: dict[str, Any] = {"attempts": [trace.steps for trace in run.traces]}
+        if run.defect is not None:
+            facts["defect"] = excerpt(run.defect, 4000)
+        problem: Problem | None = None
+        if not run.is_proven:
+            assert run.failure is not None
+            problem = run.failure.as_problem()
+        return Verdict(
+            problem=problem,
+            evidence=Evidence(
+                method=task.type,
+                perspective=self._perspective,
+                started_at=started_at,
+                finished_at=self._now(),
+                facts=facts,
+            ),
+        )

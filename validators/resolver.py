@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import ClassVar
 
-from validators import causes
-from validators.addresses import Address, Endpoint
-from validators.causes import Cause, ValidationFailure
+import dns.exception
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+
+from validators.addresses import Endpoint
+from validators.dnserrors import (
+    AnswerMalformed,
+    ChainTooLong,
+    DnsError,
+    NameMissing,
+    NameUnusable,
+    NoRecords,
+    QueryRefused,
+    QueryTimedOut,
+    ResolverUnreachable,
+    ServerFailure,
+    most_telling,
+)
+from validators.dnsexchange import Exchange
+from validators.dnsmessages import Answer, MessageMalformed, make_query
+from validators.excerpts import excerpt
+from validators.nameservers import SystemServers
 from validators.sockets import Sockets
 from validators.trace import Trace
+
+_SHOWN_RECORDS = 20
+_A, _AAAA, _TXT = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.TXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +63,11 @@ class DnsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """The addresses of a name, in the order of the answer."""
+    """The addresses of a name, in the order of the answers."""
 
     name: str
-    ipv6: tuple[Address, ...]
-    ipv4: tuple[Address, ...]
+    ipv6: tuple[IPv6Address, ...]
+    ipv4: tuple[IPv4Address, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,47 +78,153 @@ class TextRecords:
     values: tuple[bytes, ...]
 
 
-class DnsError(Exception):
-    """A lookup without a usable answer. ``name`` and ``type`` are those that were asked for."""
-
-    cause: ClassVar[Cause]
-
-    def __init__(self, name: str, record_type: str) -> None:
-        super().__init__(f"{record_type} {name}: {self.cause.code}")
-        self.name = name
-        self.type = record_type
-
-    def as_failure(self) -> ValidationFailure:
-        """The failure of a validation that needed the answer."""
-        return ValidationFailure(self.cause, name=self.name, type=self.type)
-
-
-class NameMissing(DnsError):
-    """NXDOMAIN: the name, or what it is an alias of, does not exist."""
-
-    cause = causes.DNS_NAME_MISSING
-
-
-class NoRecords(DnsError):
-    """NODATA: the name exists, without records of the type."""
-
-    cause = causes.DNS_NO_ADDRESSES
-
-
 class Resolver:
     """Looks names up at the configured servers. Names are absolute, whatever they look like."""
 
     def __init__(self, settings: DnsSettings, sockets: Sockets) -> None:
         self._settings = settings
-        self._sockets = sockets
+        self._system = SystemServers(settings.resolv_conf)
+        self._exchange = Exchange(sockets, settings.timeout.total_seconds())
 
-    async def addresses(self, name: str, trace: Trace | None = None) -> Addresses:
-        """The A and AAAA records of ``name``, of which one kind may be missing.
+    async def addresses(self, name: str, trace: Trace) -> Addresses:
+        """The A and AAAA records of ``name``; one kind may be missing, or its lookup may fail.
 
-        Raises DnsError.
+        Raises DnsError when there is neither.
         """
-        raise NotImplementedError
+        if self._settings.localhost_names and _is_localhost(name):
+            trace.begin("localhost_name", name=excerpt(name, 255))
+            return Addresses(name=name, ipv6=(IPv6Address(1),), ipv4=(_LOOPBACK,))
+        aaaa, a = await asyncio.gather(
+            self._look_up(name, _AAAA, trace),
+            self._look_up(name, _A, trace),
+            return_exceptions=True,
+        )
+        ipv6, ipv4 = _records_or_error(aaaa), _records_or_error(a)
+        if isinstance(ipv6, DnsError) and isinstance(ipv4, DnsError):
+            raise most_telling((ipv6, ipv4))
+        return Addresses(
+            name=name,
+            ipv6=() if isinstance(ipv6, DnsError) else tuple(map(_ipv6, ipv6)),
+            ipv4=() if isinstance(ipv4, DnsError) else tuple(map(_ipv4, ipv4)),
+        )
 
-    async def txt(self, name: str, trace: Trace | None = None) -> TextRecords:
+    async def txt(self, name: str, trace: Trace) -> TextRecords:
         """The TXT records of ``name``. Raises DnsError."""
-        raise NotImplementedError
+        records = await self._look_up(name, _TXT, trace)
+        return TextRecords(
+            name=name,
+            values=tuple(b"".join(record.strings) for record in records),  # type: ignore[attr-defined]
+        )
+
+    async def _look_up(
+        self, name: str, record_type: dns.rdatatype.RdataType, trace: Trace
+    ) -> Sequence[dns.rdata.Rdata]:
+        try:
+            async with asyncio.timeout(self._settings.lifetime.total_seconds()):
+                return await self._follow(name, record_type, trace)
+        except TimeoutError:
+            raise QueryTimedOut(name, record_type.name) from None
+
+    async def _follow(
+        self, name: str, record_type: dns.rdatatype.RdataType, trace: Trace
+    ) -> Sequence[dns.rdata.Rdata]:
+        """Ask, along aliases that the resolver did not follow itself."""
+        try:
+            chain = [_absolute(name)]
+        except (dns.exception.DNSException, UnicodeEncodeError):
+            raise NameUnusable(name, record_type.name) from None
+        while True:
+            answer = await self._ask(name, chain[-1], record_type, trace)
+            asked = len(chain)
+            while (alias := answer.find_alias(chain[-1])) is not None:
+                if alias in chain or len(chain) > self._settings.max_chain:
+                    raise ChainTooLong(name, record_type.name)
+                chain.append(alias)
+            if answer.rcode == dns.rcode.NXDOMAIN:
+                raise NameMissing(name, record_type.name)
+            records = answer.find_records(chain[-1], record_type)
+            if records is not None:
+                return records
+            if len(chain) == asked:
+                raise NoRecords(name, record_type.name)
+
+    async def _ask(
+        self,
+        name: str,
+        owner: dns.name.Name,
+        record_type: dns.rdatatype.RdataType,
+        trace: Trace,
+    ) -> Answer:
+        """The first answer, NXDOMAIN included, of any server; ``name`` is for the errors."""
+        errors: list[DnsError] = []
+        servers = self._settings.servers or self._system.current()
+        for server in servers * self._settings.rounds:
+            step = trace.begin(
+                "query",
+                server=str(server),
+                name=excerpt(owner.to_text(), 255),
+                type=record_type.name,
+            )
+            outcome = await self._ask_server(server, owner, record_type)
+            if isinstance(outcome, Answer):
+                step["outcome"] = dns.rcode.to_text(dns.rcode.Rcode(outcome.rcode))
+                step["records"] = _shown(outcome)
+                return outcome
+            step["outcome"] = outcome.__name__
+            errors.append(outcome(name, record_type.name))
+        raise most_telling(errors)
+
+    async def _ask_server(
+        self, server: Endpoint, owner: dns.name.Name, record_type: dns.rdatatype.RdataType
+    ) -> Answer | type[DnsError]:
+        query = make_query(owner, record_type, randomize_case=self._settings.randomize_case)
+        try:
+            answer = await self._exchange.ask(server, query)
+        except TimeoutError:
+            return QueryTimedOut
+        except OSError:
+            return ResolverUnreachable
+        except MessageMalformed:
+            return AnswerMalformed
+        if answer.rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            return answer
+        return QueryRefused if answer.rcode == dns.rcode.REFUSED else ServerFailure
+
+
+_LOOPBACK = IPv4Address("127.0.0.1")
+
+
+def _is_localhost(name: str) -> bool:
+    bare = name.removesuffix(".").lower()
+    return bare == "localhost" or bare.endswith(".localhost")
+
+
+def _absolute(name: str) -> dns.name.Name:
+    """Never relative, so no search list applies. Raises DNSException, UnicodeEncodeError."""
+    labels = name.removesuffix(".").encode("ascii").split(b".")
+    return dns.name.Name([*labels, b""])
+
+
+def _records_or_error(
+    outcome: Sequence[dns.rdata.Rdata] | BaseException,
+) -> Sequence[dns.rdata.Rdata] | DnsError:
+    if isinstance(outcome, BaseException) and not isinstance(outcome, DnsError):
+        raise outcome
+    return outcome
+
+
+def _ipv6(record: dns.rdata.Rdata) -> IPv6Address:
+    return IPv6Address(record.address)  # type: ignore[attr-defined]
+
+
+def _ipv4(record: dns.rdata.Rdata) -> IPv4Address:
+    return IPv4Address(record.address)  # type: ignore[attr-defined]
+
+
+def _shown(answer: Answer) -> list[str]:
+    lines = (
+        f"{rrset.name} {rrset.rdtype.name} {record.to_text()}"
+        for rrset in answer.rrsets
+        for record in rrset
+    )
+    return [excerpt(line, 300) for line in itertools.islice(lines, _SHOWN_RECORDS)]

@@ -7,6 +7,7 @@ contacted is decided before, by ``validators.network``; resolvers are the operat
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,6 +18,12 @@ from validators.connections import Connection
 # Called with "tcp" or "udp" and the endpoint, just before the socket is connected to it.
 ContactHook = Callable[[str, Endpoint], None]
 
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class SocketsExhausted(Exception):
+    """This machine has no more sockets to give: the target is not to blame."""
+
 
 class Sockets:
     """Makes outbound sockets, each to one explicit address and port."""
@@ -25,11 +32,13 @@ class Sockets:
         self._on_contact = on_contact
 
     async def connect_tcp(self, endpoint: Endpoint) -> socket.socket:
-        """A connected non-blocking socket. Raises OSError; the caller sets the deadline."""
+        """A connected non-blocking socket; the caller sets the deadline.
+
+        Raises OSError, and SocketsExhausted as all of these do.
+        """
         self._announce("tcp", endpoint)
-        connecting = socket.socket(_family(endpoint.address), socket.SOCK_STREAM)
+        connecting = _make_socket(endpoint.address, socket.SOCK_STREAM)
         try:
-            connecting.setblocking(False)
             connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(connecting, _sockaddr(endpoint))
         except BaseException:
@@ -69,9 +78,8 @@ class Sockets:
         Raises OSError.
         """
         self._announce("udp", endpoint)
-        connected = socket.socket(_family(endpoint.address), socket.SOCK_DGRAM)
+        connected = _make_socket(endpoint.address, socket.SOCK_DGRAM)
         try:
-            connected.setblocking(False)
             connected.connect(_sockaddr(endpoint))
         except BaseException:
             connected.close()
@@ -85,16 +93,24 @@ class Sockets:
 
 def is_own_address(address: Address) -> bool:
     """Whether this machine has ``address``: only then can a socket be bound to it."""
-    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with _make_socket(address, socket.SOCK_DGRAM) as probe:
             probe.bind(_sockaddr(Endpoint(address, 0)))
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
 
 
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+def _make_socket(address: Address, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        made = socket.socket(family, kind)
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise SocketsExhausted(str(error)) from error
+        raise
+    made.setblocking(False)
+    return made
 
 
 def _sockaddr(endpoint: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:
