@@ -19,7 +19,7 @@ from acme_server.workflow.accounts import AccountUseCases
 from acme_server.workflow.nonces import NonceUseCases
 from policy.model.accounts import Account, Caller
 from policy.model.errors import ErrorKind, ServerError
-from policy.model.ids import AccountId, encode_id, parse_id
+from policy.model.ids import AccountId, parse_id
 
 MEDIA_TYPE = "application/jose+json"
 # Some HTTP libraries add this to whatever text they send.
@@ -74,7 +74,7 @@ class Gate:
         if jws.kid is None:
             raise _malformed('The JWS must be signed by an account, named in "kid".')
         account_id = self._account_id(jws.kid)
-        request.account = encode_id(account_id)
+        request.account = jws.kid[len(self._urls.account_prefix) :]
         account = await self._accounts.authenticate(account_id)
         jws.verify(self._key_of(account))
         await self._accept(request, jws)

@@ -28,7 +28,7 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     try:
         text = raw.decode("utf-8")
         _check_size(text)
-        document = _decoder.decode(text)
+        document = _decode(text)
     except _Refused as error:
         raise _malformed(f"{what} {error}.") from error
     except (ValueError, RecursionError) as error:
@@ -43,6 +43,15 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
 
 class _Refused(Exception):
     """Why a well-formed document isn't accepted, as the rest of a sentence."""
+
+
+def _decode(text: str) -> object:
+    """As ``JSONDecoder.decode``, which looks for whitespace with regular expressions."""
+    text = text.strip(" \t\r\n")
+    document, end = _decoder.raw_decode(text)
+    if end != len(text):
+        raise _Refused("has text behind its end")
+    return document
 
 
 def _check_size(text: str) -> None:
