@@ -10,13 +10,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from acme_server.acme.jwk import Jwk, PublicKey, parse_jwk
+from acme_server.acme.jwk import Jwk, parse_jwk
 from acme_server.acme.jws import UnverifiedJws, parse_jws
 from acme_server.web.requests import Request
 from acme_server.web.strictjson import parse_object
 from acme_server.web.urls import Urls
 from acme_server.workflow.accounts import AccountUseCases
 from acme_server.workflow.nonces import NonceUseCases
+from policy.keys import AccountKey
 from policy.model.accounts import Account, Caller
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.ids import AccountId, parse_id
@@ -55,7 +56,7 @@ class Gate:
         accounts: AccountUseCases,
         nonces: NonceUseCases,
         urls: Urls,
-        check_key: Callable[[PublicKey], None],
+        check_key: Callable[[AccountKey], None],
     ) -> None:
         self._accounts = accounts
         self._nonces = nonces

@@ -15,15 +15,13 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from acme_server.acme import base64url
+from policy.keys import MAX_RSA_BITS, AccountKey
 from policy.model.errors import ErrorKind, ServerError
 
-PublicKey = ec.EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
-
-MAX_RSA_BITS = 4096
 # The public exponents in use have 17 bits; larger ones only make verification slow.
 _MAX_EXPONENT_BYTES = 4
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -43,7 +41,7 @@ class Jwk:
     ``algorithm`` the one JWS algorithm that this key is used with.
     """
 
-    key: PublicKey
+    key: AccountKey
     algorithm: str
     canonical: bytes
     thumbprint: bytes
@@ -163,7 +161,7 @@ def _edwards(members: Mapping[str, Any]) -> Jwk:
     return _jwk(key, "EdDSA", canonical, verify)
 
 
-def _jwk(key: PublicKey, algorithm: str, canonical: str, verify: _Verifier) -> Jwk:
+def _jwk(key: AccountKey, algorithm: str, canonical: str, verify: _Verifier) -> Jwk:
     # Every value was decoded, so none holds anything that JSON would escape, and the encodings
     # are the only ones of their bytes: equal keys have equal thumbprints.
     octets = canonical.encode("ascii")

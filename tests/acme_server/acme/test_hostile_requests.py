@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from structlog.testing import capture_logs
 
@@ -343,6 +348,73 @@ key_row("K017", "malformed", {**RSA.jwk, "n": b64(bytes(1) + bytes.fromhex("ff" 
 key_row("K019", "badPublicKey", {**P256.jwk, "x": b64(bytes(31))}, "ES256")
 key_row("K025", "malformed", {**P256.jwk, **{f"x{n}": 1 for n in range(3000)}}, "ES256")
 key_row("K-not-an-object", "malformed", ["EC"], "ES256")  # type: ignore[arg-type]
+
+
+def signed_key_row(id_: str, jwk: Mapping[str, Any], sign: Callable[[bytes], bytes]) -> None:
+    """A row that registers with a weak key and a signature that this key verifies."""
+
+    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+        url = served.urls.new_account
+        algorithm = {"RSA": "RS256", "OKP": "EdDSA"}[jwk["kty"]]
+        header = {"alg": algorithm, "jwk": jwk, "nonce": await client.nonce(), "url": url}
+        protected, payload = b64_json(header), b64_json(TERMS)
+        signature = sign(f"{protected}.{payload}".encode())
+        return Sent(url, {"protected": protected, "payload": payload, "signature": b64(signature)})
+
+    row(id_, 400, "badPublicKey")(build)
+
+
+def rsa_signer(modulus: int, exponent: int, private: int) -> Callable[[bytes], bytes]:
+    """PKCS #1 v1.5 with SHA-256, by hand: no library makes keys so weak."""
+    length = (modulus.bit_length() + 7) // 8
+    prefix = bytes.fromhex("3031300d060960864801650304020105000420")
+
+    def sign(signed: bytes) -> bytes:
+        digest = prefix + hashlib.sha256(signed).digest()
+        padded = b"\x00\x01" + b"\xff" * (length - 3 - len(digest)) + b"\x00" + digest
+        return pow(int.from_bytes(padded), private, modulus).to_bytes(length)
+
+    return sign
+
+
+def weak_rsa_row(id_: str, *primes: int, exponent: int = 65_537) -> None:
+    """A row with the key that the given primes make."""
+    modulus = math.prod(primes)
+    private = pow(exponent, -1, math.lcm(*(prime - 1 for prime in primes)))
+    jwk = {"kty": "RSA", "n": b64_int(modulus), "e": b64_int(exponent)}
+    signed_key_row(id_, jwk, rsa_signer(modulus, exponent, private))
+
+
+def primes_of(bits: int) -> tuple[int, int]:
+    """The primes of a right RSA key."""
+    numbers = rsa.generate_private_key(65_537, bits).private_numbers()
+    return numbers.p, numbers.q
+
+
+P, Q = primes_of(2048)
+weak_rsa_row("K001", *primes_of(1024))
+weak_rsa_row("K001-2047", P, primes_of(2044)[0])
+weak_rsa_row("K005-3", P, Q, exponent=257)
+weak_rsa_row("K009", 3, P, Q)
+weak_rsa_row("K009-751", 751, P, Q)
+
+
+@row("K023", 400, "badPublicKey")
+async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+    url = served.urls.new_account
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(bytes(32))}
+    key = Ed25519PublicKey.from_public_bytes(bytes(32))
+    header = {"alg": "EdDSA", "jwk": jwk, "nonce": await client.nonce(), "url": url}
+    signature = b"\x01" + bytes(63)
+    for attempt in range(1000):
+        protected, payload = b64_json(header), b64_json({**TERMS, "attempt": attempt})
+        try:
+            key.verify(signature, f"{protected}.{payload}".encode())
+        except InvalidSignature:
+            continue
+        break
+    return Sent(url, {"protected": protected, "payload": payload, "signature": b64(signature)})
+
 
 # ---- N: nonces, URLs, replay --------------------------------------------------------------------
 
