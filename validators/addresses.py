@@ -98,7 +98,7 @@ def verdict(address: Address, policy: NetworkPolicy) -> AddressVerdict:
 
 def is_denied_endpoint(address: Address, port: int, policy: NetworkPolicy) -> bool:
     """Whether ``address``, or what it wraps, is a denied endpoint by its exact address."""
-    return any(
+    return bool(policy.denied_endpoints) and any(
         Endpoint(candidate, port) in policy.denied_endpoints
         for candidate in (address, *embedded_addresses(address))
     )

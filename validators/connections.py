@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
+from typing import cast
 
 CHUNK = 4096
 _HIGH_WATER = 4 * CHUNK
@@ -57,6 +59,14 @@ class Connection(asyncio.BufferedProtocol):
             self._held += len(surplus)
         return bytes(parts[:count])
 
+    async def start_tls(self, context: ssl.SSLContext, server_name: str | None) -> None:
+        """Do the TLS handshake as a client. Raises OSError (ssl.SSLError included)."""
+        transport = await asyncio.get_running_loop().start_tls(
+            self.transport, self, context, server_hostname=server_name or ""
+        )
+        assert transport is not None
+        self._transport = transport
+
     def send(self, octets: bytes) -> None:
         """Send something small; it is not waited for."""
         self.transport.write(octets)
@@ -74,8 +84,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not an instance of the class with uvloop.
+        self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Called by the loop: where the next octets go."""

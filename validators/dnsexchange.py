@@ -69,8 +69,7 @@ class Exchange:
 
     async def _ask_tcp(self, server: Endpoint, query: Query) -> Answer:
         async with asyncio.timeout(self._timeout):
-            connected = await self._sockets.connect_tcp(server)
-            connection = await self._sockets.open_connection(connected)
+            connection = await self._sockets.connect(server)
             try:
                 connection.send(len(query.wire).to_bytes(2) + query.wire)
                 length = int.from_bytes(await connection.receive_exactly(2))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+_SAFE = re.compile(r"[\x20-\x5b\x5d-\x7e]*")
 _UNSAFE = re.compile(r"[^\x20-\x7e]|\\")
 
 
 def excerpt(foreign: str | bytes, limit: int = 100) -> str:
     """At most ``limit`` characters of printable ASCII, the rest escaped as in Python; a cut text
     ends in ``...``. Two different short inputs never look the same."""
+    if isinstance(foreign, str) and len(foreign) <= limit and _SAFE.fullmatch(foreign):
+        return foreign
     # An escape is never shorter than what it stands for, so a longer input is cut anyway.
     head = foreign[: limit + 1]
     text = head if isinstance(head, str) else head.decode("utf-8", "surrogateescape")

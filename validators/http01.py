@@ -7,11 +7,9 @@ import hmac
 import ssl
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Any
 
 from policy.model.authorizations import ValidationTask
-from policy.model.identifiers import Identifier, IdentifierType
 from validators import causes
 from validators.addresses import Address, Endpoint
 from validators.causes import Cause, ValidationFailure
@@ -23,6 +21,7 @@ from validators.network import (
     Dialer,
     TlsOffer,
     connection_failure,
+    host_of,
     tls_reason,
     unverified_tls,
 )
@@ -176,11 +175,12 @@ class Http01Validator:
 
         seconds = self._response_timeout
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
                 while parser.head is None:
                     await _receive_some(connection, parser)
-            seconds = self._body_timeout
-            async with asyncio.timeout(seconds):
+                if not parser.is_complete:
+                    seconds = self._body_timeout
+                    limit.reschedule(asyncio.get_running_loop().time() + seconds)
                 while not parser.is_complete:
                     await _receive_some(connection, parser)
         except HttpViolation as error:
@@ -196,13 +196,6 @@ class Http01Validator:
             ) from error
         except OSError as error:
             raise connection_failure(error, endpoint, excerpt(str(url.host), 255)) from error
-
-
-def host_of(identifier: Identifier) -> str | Address:
-    """The host to contact for an identifier."""
-    if identifier.type is IdentifierType.IP:
-        return ip_address(identifier.value)
-    return identifier.value
 
 
 async def _receive_some(connection: Connection, parser: ResponseParser) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Protocol
 
+from policy.model.identifiers import Identifier, IdentifierType
 from validators import causes
 from validators.addresses import Address, Endpoint, NetworkPolicy, is_denied_endpoint, verdict
 from validators.causes import Cause, ValidationFailure
@@ -97,13 +98,20 @@ class Dialer:
         name = excerpt(str(host), 255)
         endpoint = candidates[0]
         try:
-            connected = await self._connect(endpoint, name, trace)
+            connection = await self._connect(endpoint, name, trace)
         except ValidationFailure:
             if not can_fall_back or len(candidates) == 1:
                 raise
             endpoint = candidates[1]
-            connected = await self._connect(endpoint, name, trace)
-        return Dialled(await self._open(connected, endpoint, name, trace, tls), endpoint)
+            connection = await self._connect(endpoint, name, trace)
+        dialled = Dialled(connection, endpoint)
+        if tls is not None:
+            try:
+                await self._start_tls(dialled, tls, name, trace)
+            except BaseException:
+                connection.abort()
+                raise
+        return dialled
 
     async def _candidates(
         self, host: str | Address, port: int, trace: Trace, preferred: Address | None
@@ -145,11 +153,11 @@ class Dialer:
             return "denied port of this machine"
         return None
 
-    async def _connect(self, endpoint: Endpoint, host: str, trace: Trace) -> socket.socket:
+    async def _connect(self, endpoint: Endpoint, host: str, trace: Trace) -> Connection:
         step = trace.begin("connect", endpoint=str(endpoint), host=host)
         try:
             async with asyncio.timeout(self._connect_timeout):
-                connected = await self._sockets.connect_tcp(endpoint)
+                connection = await self._sockets.connect(endpoint)
         except TimeoutError as error:
             step["outcome"] = "timeout"
             raise ValidationFailure(
@@ -162,36 +170,34 @@ class Dialer:
             step["outcome"] = _errno_name(error)
             raise connection_failure(error, endpoint, host) from error
         step["outcome"] = "connected"
-        return connected
+        return connection
 
-    async def _open(
-        self,
-        connected: socket.socket,
-        endpoint: Endpoint,
-        host: str,
-        trace: Trace,
-        tls: TlsOffer | None,
-    ) -> Connection:
-        if tls is None:
-            return await self._sockets.open_connection(connected)
+    async def _start_tls(self, dialled: Dialled, tls: TlsOffer, host: str, trace: Trace) -> None:
         step = trace.begin("handshake", server_name=tls.server_name)
         try:
             async with asyncio.timeout(self._handshake_timeout):
-                connection = await self._sockets.open_connection(
-                    connected, tls=tls.context, server_name=tls.server_name
-                )
+                await dialled.connection.start_tls(tls.context, tls.server_name)
         except TimeoutError as error:
             step["outcome"] = "timeout"
             raise ValidationFailure(
-                causes.TLS_TIMEOUT, endpoint=endpoint, host=host, seconds=self._handshake_timeout
+                causes.TLS_TIMEOUT,
+                endpoint=dialled.endpoint,
+                host=host,
+                seconds=self._handshake_timeout,
             ) from error
         except OSError as error:
-            step["outcome"] = tls_reason(error)
+            step["outcome"] = reason = tls_reason(error)
             raise ValidationFailure(
-                tls.failure, endpoint=endpoint, host=host, reason=tls_reason(error)
+                tls.failure, endpoint=dialled.endpoint, host=host, reason=reason
             ) from error
         step["outcome"] = "done"
-        return connection
+
+
+def host_of(identifier: Identifier) -> str | Address:
+    """The host to contact for an identifier."""
+    if identifier.type is IdentifierType.IP:
+        return ip_address(identifier.value)
+    return identifier.value
 
 
 def unverified_tls(*protocols: str) -> ssl.SSLContext:

@@ -88,25 +88,29 @@ class Validators:
         Whatever a target sends ends in a verdict, and so does a defect of ours, which is logged.
         Raises ValidatorsBusy, and nothing else.
         """
-        async with self._turns.place(task.account_id):
-            started_at = self._now()
-            run = _Run()
-            try:
-                async with asyncio.timeout(self._deadline):
-                    await self._attempt_until_final(task, run)
-            except TimeoutError:
-                run.failure = run.failure or self._deadline_failure(run)
-            except SocketsExhausted as error:
-                raise ValidatorsBusy("no sockets are left") from error
-            except Exception as error:  # noqa: BLE001 - the edge; it is logged and concluded
-                run.failure = ValidationFailure(causes.INTERNAL)
-                run.defect = "".join(traceback.format_exception(error))
-                _log.exception(
-                    "validation_crashed",
-                    authorization=str(task.authorization_id),
-                    type=task.type,
-                )
-            return self._conclude(task, run, started_at)
+        await self._turns.take(task.account_id)
+        try:
+            return await self._carry_out(task)
+        finally:
+            self._turns.give_back(task.account_id)
+
+    async def _carry_out(self, task: ValidationTask) -> Verdict:
+        started_at = self._now()
+        run = _Run()
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._attempt_until_final(task, run)
+        except TimeoutError:
+            run.failure = run.failure or self._deadline_failure(run)
+        except SocketsExhausted as error:
+            raise ValidatorsBusy("no sockets are left") from error
+        except Exception as error:  # noqa: BLE001 - the edge; it is logged and concluded
+            run.failure = ValidationFailure(causes.INTERNAL)
+            run.defect = "".join(traceback.format_exception(error))
+            _log.exception(
+                "validation_crashed", authorization=str(task.authorization_id), type=task.type
+            )
+        return self._conclude(task, run, started_at)
 
     async def _attempt_until_final(self, task: ValidationTask, run: _Run) -> None:
         validator = self._validators.get(task.type)

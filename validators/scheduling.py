@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -35,32 +33,43 @@ class Turns:
     def __init__(self, settings: LoadSettings) -> None:
         self._settings = settings
         self._running: Counter[AccountId] = Counter()
+        self._running_count = 0
         # The order of the keys is the order of the turns.
         self._waiting: dict[AccountId, deque[asyncio.Future[None]]] = {}
         self._waiting_count = 0
 
     def has_room(self, account_id: AccountId) -> bool:
-        """Whether ``place`` would let this account in, now or after a wait."""
+        """Whether ``take`` would let this account in, now or after a wait."""
         return self._has_place(account_id) or self._waiting_count < self._settings.queue
 
-    @asynccontextmanager
-    async def place(self, account_id: AccountId) -> AsyncIterator[None]:
-        """Hold a place, after waiting for it if need be. Raises ValidatorsBusy."""
+    async def take(self, account_id: AccountId) -> None:
+        """Take a place, after waiting for it if need be; ``give_back`` must follow.
+
+        Raises ValidatorsBusy, without a place.
+        """
         if self._has_place(account_id):
-            self._running[account_id] += 1
+            self._occupy(account_id)
         else:
             await self._wait(account_id)
-        try:
-            yield
-        finally:
-            self._release(account_id)
+
+    def give_back(self, account_id: AccountId) -> None:
+        """Give the place back, to those who wait."""
+        self._running_count -= 1
+        self._running[account_id] -= 1
+        if not self._running[account_id]:
+            del self._running[account_id]
+        if self._waiting:
             self._admit()
 
     def _has_place(self, account_id: AccountId) -> bool:
         return (
-            self._running.total() < self._settings.concurrency
+            self._running_count < self._settings.concurrency
             and self._running[account_id] < self._settings.per_account
         )
+
+    def _occupy(self, account_id: AccountId) -> None:
+        self._running_count += 1
+        self._running[account_id] += 1
 
     async def _wait(self, account_id: AccountId) -> None:
         """Returns with the place taken."""
@@ -87,13 +96,7 @@ class Turns:
             if not queue:
                 del self._waiting[account_id]
         else:
-            self._release(account_id)
-            self._admit()
-
-    def _release(self, account_id: AccountId) -> None:
-        self._running[account_id] -= 1
-        if not self._running[account_id]:
-            del self._running[account_id]
+            self.give_back(account_id)
 
     def _admit(self) -> None:
         """Give free places to those who wait: one for each account that may, from the front."""
@@ -111,5 +114,5 @@ class Turns:
         self._waiting_count -= 1
         if queue:  # back to the end of the order
             self._waiting[account_id] = queue
-        self._running[account_id] += 1
+        self._occupy(account_id)
         turn.set_result(None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import ssl
 from collections.abc import Callable
 
 from validators.addresses import Address, Endpoint
@@ -31,45 +30,23 @@ class Sockets:
     def __init__(self, on_contact: ContactHook | None = None) -> None:
         self._on_contact = on_contact
 
-    async def connect_tcp(self, endpoint: Endpoint) -> socket.socket:
-        """A connected non-blocking socket; the caller sets the deadline.
+    async def connect(self, endpoint: Endpoint) -> Connection:
+        """A connection to ``endpoint``; the caller sets the deadline.
 
-        Raises OSError, and SocketsExhausted as all of these do.
+        The loop gets the address as text and parses it, which resolves nothing. Raises OSError,
+        and SocketsExhausted as all of these do.
         """
         self._announce("tcp", endpoint)
-        connecting = _make_socket(endpoint.address, socket.SOCK_STREAM)
-        try:
-            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().sock_connect(connecting, _sockaddr(endpoint))
-        except BaseException:
-            connecting.close()
-            raise
-        return connecting
-
-    async def open_connection(
-        self,
-        connected: socket.socket,
-        *,
-        tls: ssl.SSLContext | None = None,
-        server_name: str | None = None,
-    ) -> Connection:
-        """A connection over ``connected``, which it owns from here on, after the TLS handshake
-        if ``tls`` is given; ``server_name`` None sends no SNI.
-
-        Raises OSError (ssl.SSLError included); the caller sets the deadline.
-        """
         connection = Connection()
         try:
             await asyncio.get_running_loop().create_connection(
                 lambda: connection,
-                sock=connected,
-                ssl=tls,
-                server_hostname=None if tls is None else server_name or "",
+                str(endpoint.address),
+                endpoint.port,
+                family=_family(endpoint.address),
             )
-        except BaseException:
-            connection.abort()
-            connected.close()
-            raise
+        except OSError as error:
+            raise _unless_exhausted(error) from error
         return connection
 
     def connect_udp(self, endpoint: Endpoint) -> socket.socket:
@@ -102,15 +79,20 @@ def is_own_address(address: Address) -> bool:
 
 
 def _make_socket(address: Address, kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
-        made = socket.socket(family, kind)
+        made = socket.socket(_family(address), kind)
     except OSError as error:
-        if error.errno in _EXHAUSTED:
-            raise SocketsExhausted(str(error)) from error
-        raise
+        raise _unless_exhausted(error) from error
     made.setblocking(False)
     return made
+
+
+def _unless_exhausted(error: OSError) -> Exception:
+    return SocketsExhausted(str(error)) if error.errno in _EXHAUSTED else error
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
 def _sockaddr(endpoint: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:

@@ -11,9 +11,8 @@ from validators.causes import ValidationFailure
 from validators.challengecertificates import CertificateRefused, DigestDiffers, check_certificate
 from validators.connections import Connection
 from validators.excerpts import excerpt
-from validators.http01 import host_of
 from validators.keyauth import expected_digest, key_authorization
-from validators.network import Dialer, TlsOffer, unverified_tls
+from validators.network import Dialer, TlsOffer, host_of, unverified_tls
 from validators.trace import Trace
 
 PROTOCOL = "acme-tls/1"
