@@ -222,8 +222,9 @@ def _ipv4(record: dns.rdata.Rdata) -> IPv4Address:
 
 
 def _shown(answer: Answer) -> list[str]:
+    """The first records, for the evidence; the mixed case of our query is no news."""
     lines = (
-        f"{rrset.name} {rrset.rdtype.name} {record.to_text()}"
+        f"{rrset.name.to_text().lower()} {rrset.rdtype.name} {record.to_text()}"
         for rrset in answer.rrsets
         for record in rrset
     )

@@ -102,9 +102,15 @@ def _split(location: bytes) -> tuple[str | None, str | None, str, str | None]:
 def _parse_authority(authority: str, default_port: int) -> tuple[str | Address, int]:
     if "@" in authority:
         raise UrlRefused("it has user information")
-    host, colon, port = authority.rpartition(":")
-    if not colon or authority.endswith("]"):
-        host, port = authority, ""
+    if authority.startswith("["):
+        host, bracket, rest = authority.partition("]")
+        host += bracket
+        if rest and not rest.startswith(":"):
+            raise UrlRefused("its host is not a valid address")
+    else:
+        host, colon, rest = authority.partition(":")
+        rest = colon + rest
+    port = rest[1:]
     if not host:
         raise UrlRefused("it has no host")
     if port and not (_PORT.fullmatch(port) and 0 < int(port) < 65536):
