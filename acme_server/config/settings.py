@@ -311,19 +311,19 @@ class ValidationSettings:
     deadline: timedelta = setting(
         Duration("1s", "5m"),
         "The longest a validation may take, with all attempts.",
-        timedelta(seconds=30),
+        timedelta(seconds=20),
         live=True,
     )
     connect_timeout: timedelta = setting(
         Duration("100ms", "1m"),
         "The longest wait for a target's connection, and for its TLS handshake.",
-        timedelta(seconds=10),
+        timedelta(seconds=5),
         live=True,
     )
     response_timeout: timedelta = setting(
         Duration("100ms", "1m"),
         "The longest wait for the answer of an http-01 target.",
-        timedelta(seconds=10),
+        timedelta(seconds=5),
         live=True,
     )
     dns_timeout: timedelta = setting(
@@ -389,7 +389,7 @@ class CaSettings:
         Duration("1d", "10950d"), "The validity of the issuing CA.", timedelta(days=1825)
     )
     certificate_lifetime: timedelta = setting(
-        Duration("5m", "398d"), "The validity of certificates.", timedelta(days=90), live=True
+        Duration("10m", "398d"), "The validity of certificates.", timedelta(days=90), live=True
     )
     crl_lifetime: timedelta = setting(
         Duration("1h", "365d"),

@@ -1,0 +1,152 @@
+"""What concerns several settings at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import combinations
+
+from acme_server.config.addresses import host_of, is_local
+from acme_server.config.kinds import render_duration
+from acme_server.config.settings import Settings
+from acme_server.config.values import AutoMasterKey, TlsMode
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault. ``keys`` are the settings concerned, the one to change first."""
+
+    keys: tuple[str, ...]
+    message: str
+
+
+def check_rules(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    """All faults of ``settings``; ``given`` are the keys that were set by someone."""
+    for rule in _RULES:
+        yield from rule(settings, given)
+
+
+def _external_url(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    server = settings.server
+    if server.external_url.startswith("http:") and server.tls is not TlsMode.OFF:
+        yield Finding(
+            ("server.external_url", "server.tls"),
+            "must be https:// (RFC 8555, section 6.1); http:// is for server.tls: off",
+        )
+    if not settings.lab and "server.external_url" not in given and not server.listen.is_loopback:
+        yield Finding(
+            ("server.external_url", "server.listen"),
+            f"must be set, to the URL that clients use, since server.listen ({server.listen}) is "
+            "not on loopback",
+        )
+
+
+def _status_url(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    server = settings.server
+    if is_local(host_of(server.status_url)) and not is_local(host_of(server.external_url)):
+        yield Finding(
+            ("server.status_url", "server.external_url"),
+            f"{server.status_url} would stand in certificates for their whole life, and only this "
+            "machine reaches it",
+        )
+
+
+def _listeners(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    listeners = {
+        "server.listen": settings.server.listen,
+        "server.status_listen": settings.server.status_listen,
+        "server.ops_listen": settings.server.ops_listen,
+    }
+    for (name, endpoint), (other_name, other) in combinations(listeners.items(), 2):
+        if endpoint.overlaps(other):
+            yield Finding((other_name, name), f"{other} is taken by {name} ({endpoint})")
+
+
+def _master_key(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    is_auto = isinstance(settings.secrets.master_key, AutoMasterKey)
+    if is_auto and not settings.database.is_embedded:
+        yield Finding(
+            ("secrets.master_key", "database.url"),
+            "must be set for an external database, to file:PATH or env:NAME; "
+            "`acme-server secrets generate` makes a key, and all replicas need the same",
+        )
+
+
+def _owner_url(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    if settings.database.is_embedded and settings.database.owner_url is not None:
+        yield Finding(
+            ("database.owner_url", "database.url"),
+            "is for an external database; set database.url as well, or remove it",
+        )
+
+
+def _external_account(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    if settings.acme.external_account_required:
+        yield Finding(
+            ("acme.external_account_required",),
+            "external account binding is not available in this version",
+        )
+
+
+def _names(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    for name in sorted({*settings.acme.allowed_names} & {*settings.acme.denied_names}):
+        yield Finding(
+            ("acme.denied_names", "acme.allowed_names"),
+            f"{name} is allowed as well, and denied wins",
+        )
+
+
+def _durations(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    values = {
+        "validation.connect_timeout": settings.validation.connect_timeout,
+        "validation.response_timeout": settings.validation.response_timeout,
+        "validation.dns_timeout": settings.validation.dns_timeout,
+        "validation.deadline": settings.validation.deadline,
+        "database.lock_timeout": settings.database.lock_timeout,
+        "database.statement_timeout": settings.database.statement_timeout,
+        "ca.crl_interval": settings.ca.crl_interval,
+        "ca.crl_lifetime": settings.ca.crl_lifetime,
+        "ca.certificate_lifetime": settings.ca.certificate_lifetime,
+        "ca.issuing_lifetime": settings.ca.issuing_lifetime,
+        "ca.root_lifetime": settings.ca.root_lifetime,
+    }
+    for shorter, longer in _SHORTER_THAN:
+        if values[shorter] >= values[longer]:
+            yield Finding(
+                (shorter, longer),
+                f"{render_duration(values[shorter])} must be shorter than {longer} "
+                f"({render_duration(values[longer])})",
+            )
+
+
+def _concurrency(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    validation = settings.validation
+    if validation.account_concurrency > validation.concurrency:
+        yield Finding(
+            ("validation.account_concurrency", "validation.concurrency"),
+            f"must not be above validation.concurrency ({validation.concurrency})",
+        )
+
+
+# A lock that is waited for must fail by its own timeout, which says more.
+_SHORTER_THAN = (
+    ("validation.connect_timeout", "validation.deadline"),
+    ("validation.response_timeout", "validation.deadline"),
+    ("validation.dns_timeout", "validation.deadline"),
+    ("database.lock_timeout", "database.statement_timeout"),
+    ("ca.crl_interval", "ca.crl_lifetime"),
+    ("ca.certificate_lifetime", "ca.issuing_lifetime"),
+    ("ca.issuing_lifetime", "ca.root_lifetime"),
+)
+_RULES: tuple[Callable[[Settings, AbstractSet[str]], Iterator[Finding]], ...] = (
+    _external_url,
+    _status_url,
+    _listeners,
+    _master_key,
+    _owner_url,
+    _external_account,
+    _names,
+    _durations,
+    _concurrency,
+)
