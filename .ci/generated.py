@@ -16,7 +16,11 @@ from typing import TypeVar
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from policy.model.accounts import ACCOUNT_MOVES  # noqa: E402 - the tree's own packages
+from acme_server.config.reference import (  # noqa: E402 - the tree's own packages
+    configuration_page,
+    example_file,
+)
+from policy.model.accounts import ACCOUNT_MOVES  # noqa: E402
 from policy.model.authorizations import AUTHORIZATION_MOVES, CHALLENGE_MOVES  # noqa: E402
 from policy.model.certificates import CERTIFICATE_MOVES  # noqa: E402
 from policy.model.orders import ORDER_MOVES  # noqa: E402
@@ -58,6 +62,8 @@ def with_diagrams(text: str) -> str:
 def generated() -> Iterator[tuple[Path, str]]:
     """Each generated file with the text that it should have."""
     yield ARCHITECTURE, with_diagrams((ROOT / ARCHITECTURE).read_text(encoding="utf-8"))
+    yield Path("docs/configuration.md"), configuration_page()
+    yield Path("config.example.yaml"), example_file()
 
 
 def main(arguments: list[str]) -> int:
