@@ -129,16 +129,15 @@ def parse_endpoint(text: str, default_port: int) -> Endpoint:
 
     Raises ValueError, for names too.
     """
-    host, port = text, ""
+    host, colon, port = text, "", ""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
+        colon, port = rest[:1], rest[1:]
+        if not bracket or colon not in ("", ":"):
             raise ValueError(f"{text!r} is no address with an optional port")
-        port = rest[1:] if rest else ""
     elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    number = default_port if not port else _parse_port(port)
-    return Endpoint(ipaddress.ip_address(host), number)
+        host, colon, port = text.partition(":")
+    return Endpoint(ipaddress.ip_address(host), _parse_port(port) if colon else default_port)
 
 
 def _parse_port(text: str) -> int:

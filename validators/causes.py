@@ -19,8 +19,8 @@ MAX_DETAIL = 1000
 class Cause:
     """One way to fail. ``code`` is stable: logs, metrics and the operator's tools count by it.
 
-    ``seen`` is a format for what was met, ``likely`` the usual reason, ``next_step`` what to do.
-    A transient cause may be gone a moment later, so the attempt is repeated.
+    ``seen`` says what was met, ``likely`` the usual reason, ``next_step`` what to do; together
+    they are a format. A transient cause may be gone a moment later, so the attempt is repeated.
     """
 
     code: str
@@ -45,9 +45,9 @@ class ValidationFailure(Exception):
     def as_problem(self) -> Problem:
         """The problem to show to the applicant."""
         cause = self.cause
-        seen = cause.seen.format_map(self.values)
-        detail = " ".join(part for part in (seen, cause.likely, cause.next_step) if part)
-        return Problem(kind=cause.kind, detail=detail[:MAX_DETAIL], cause=cause.code)
+        sentences = " ".join(part for part in (cause.seen, cause.likely, cause.next_step) if part)
+        detail = sentences.format_map(self.values)[:MAX_DETAIL]
+        return Problem(kind=cause.kind, detail=detail, cause=cause.code)
 
 
 ADDRESS_REFUSED = Cause(
