@@ -183,14 +183,22 @@ class DnsServer:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
-            length = int.from_bytes(await reader.readexactly(2))
-            answers = self.answer(await reader.readexactly(length), "tcp")
-            if self.has_tcp and answers is None:
-                await reader.read()
-            for octets in answers or () if self.has_tcp else ():
-                writer.write(len(octets).to_bytes(2) + octets)
-            writer.close()
+        try:
+            # Cancelled only by ``__aexit__``; streams would report that as an error.
+            with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
+                await self._answer_tcp(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _answer_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(2))
+        answers = self.answer(await reader.readexactly(length), "tcp")
+        if not self.has_tcp:
+            return
+        for octets in answers or ():
+            writer.write(len(octets).to_bytes(2) + octets)
+            await writer.drain()
+        await reader.read()
 
 
 class _Datagrams(asyncio.DatagramProtocol):
