@@ -30,6 +30,12 @@ def pytest_asyncio_loop_factories(
     return {name: _LOOPS[name]}
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked ``root`` are for root only."""
+    if item.get_closest_marker("root") is not None and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[PostgresCluster]:
     """The PostgreSQL server of this test run."""

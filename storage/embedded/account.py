@@ -16,6 +16,7 @@ from storage.embedded.errors import EmbeddedPostgresError
 from storage.embedded.progress import Progress
 
 OWN_ACCOUNT = "acme-server"
+SHARED_ACCOUNT = "postgres"
 _LAUNCHER = Path(__file__).with_name("launch.py")
 
 
@@ -53,7 +54,7 @@ def choose_account(
         return _owner_of(owned, user)
     if user is not None:
         return _named_account(user)
-    for name in (OWN_ACCOUNT, "postgres"):
+    for name in (OWN_ACCOUNT, SHARED_ACCOUNT):
         if (account := _find_account(name)) is not None:
             return account
     return _make_account(progress)

@@ -21,7 +21,7 @@ from pathlib import Path
 from storage.embedded.cluster import APPLICATION, OWNER, SUPERUSER, url_of
 from storage.embedded.directories import DataDirectory
 from storage.embedded.errors import EmbeddedPostgresError
-from storage.embedded.locks import FileLock, is_held
+from storage.embedded.locks import FileLock, holder, is_held
 from storage.embedded.postmaster import is_alive, read_pid_file
 from storage.embedded.progress import News, Progress
 
@@ -105,6 +105,8 @@ def _join(directory: DataDirectory, commands: FileLock) -> RunningDatabase | Non
     """One attempt. A keeper's database is joined only while no server waits for it."""
     if is_held(directory.server_lock):
         commands.release()
+        if holder(directory.server_lock) != holder(directory.database_lock):
+            return None
     elif not commands.is_ours and not commands.share(patience=0):
         return None
     return find_running(directory.path)

@@ -10,7 +10,6 @@ our code lies.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -32,11 +31,15 @@ def main(arguments: list[str]) -> None:
 
 def run(parent: int, uid: int, gid: int, command: list[str]) -> None:
     """Execute ``command`` as the account, in a process that ends with ``parent``."""
+    # Loaded as long as we may read it.
+    import ctypes
+
+    libc = ctypes.CDLL(None)
     become(uid, gid)
     os.umask(0o077)
     if sys.platform == "linux":
         # Only now: the kernel forgets it when the account changes.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("the parent has gone")
     # Python ignores these two, and an ignored signal stays ignored across exec.

@@ -46,6 +46,7 @@ _FAST_STOP = 20.0
 _IMMEDIATE_STOP = 5.0
 _PAUSE = 0.005
 _LOG_TAIL = 2000
+_LOG_OPENED = "redirecting log output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ class Postmaster:
         """Start PostgreSQL; it takes connections as soon as ``is_ready``."""
         if threading.current_thread() is not threading.main_thread():
             # The kernel ends the child when the thread that made it ends, not the process.
-            raise RuntimeError("the embedded database is started from the main thread only")
+            raise RuntimeError("PostgreSQL is started from the main thread only")
         directory = installation.directory
         account = installation.account
         remove_sockets(installation.socket_directory)
@@ -172,11 +173,11 @@ def end_orphan(cluster: Path) -> None:
 
 def last_words(directory: DataDirectory) -> str:
     """The end of what PostgreSQL said, in its own log if it came to open one."""
-    texts = []
-    for path in (directory.log, *sorted((directory.cluster / "log").glob("*.log"), key=_age)[-1:]):
-        with contextlib.suppress(OSError):
-            texts.append(path.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:].strip())
-    return "\n".join(filter(None, texts))
+    text = directory.log.read_text(encoding="utf-8", errors="replace")
+    if _LOG_OPENED in text:
+        newest = max((directory.cluster / "log").glob("*.log"), key=_age, default=directory.log)
+        text = newest.read_text(encoding="utf-8", errors="replace")
+    return text.strip()[-_LOG_TAIL:]
 
 
 def postgres_environment(cluster: Path) -> dict[str, str]:

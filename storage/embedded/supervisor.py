@@ -70,7 +70,7 @@ class EmbeddedPostgres:
         self._installation: Installation | None = None
         self._postmaster: Postmaster | None = None
         self._up_since: float | None = None
-        self._delay = _FIRST_DELAY
+        self._ends = 0
         self._next_attempt = 0.0
 
     @property
@@ -105,6 +105,7 @@ class EmbeddedPostgres:
         what it raises ends the start, and nothing is left running.
         """
         self.directory.create()
+        self._ends, self._next_attempt = 0, 0.0
         try:
             self._take_locks(progress)
             self._installation = self._install(progress)
@@ -190,26 +191,24 @@ class EmbeddedPostgres:
         news = News(progress)
         was_unclean = read_pid_file(self.directory.cluster) is not None
         attempts = _UNCLEAN_ATTEMPTS if was_unclean else 1
-        self.poll()
         while not self.poll():
-            if self._postmaster is None:
-                attempts -= 1
-                if attempts == 0:
-                    raise EmbeddedPostgresError(
-                        f"PostgreSQL did not start in {self.directory.cluster}. It said:"
-                        f" {last_words(self.directory)}"
-                    )
+            if self._ends == attempts:
+                raise EmbeddedPostgresError(
+                    f"PostgreSQL did not start in {self.directory.cluster}. It said:"
+                    f" {last_words(self.directory)}"
+                )
             news.tell(f"Waiting for PostgreSQL in {self.directory.cluster} to recover")
             time.sleep(_PAUSE)
 
     def _note_end(self, status: int, now: float) -> None:
         if self._up_since is not None and now - self._up_since >= _STABLE:
-            self._delay = _FIRST_DELAY
+            self._ends = 0
+        delay = min(_FIRST_DELAY * _GROWTH**self._ends, _LONGEST_DELAY)
+        self._ends += 1
         self._postmaster = None
         self._up_since = None
-        self._next_attempt = now + self._delay
-        _log.warning("database_exited", status=status, retry_in=self._delay)
-        self._delay = min(self._delay * _GROWTH, _LONGEST_DELAY)
+        self._next_attempt = now + delay
+        _log.warning("database_exited", status=status, retry_in=delay)
 
     def _started(self) -> Installation:
         if self._installation is None:
