@@ -234,9 +234,12 @@ def _check_host(parts: SplitResult) -> str:
     host = parts.hostname or ""
     if parts.netloc.rpartition("@")[2].startswith("["):
         try:
-            return f"[{ipaddress.IPv6Address(host)}]"
+            address = ipaddress.IPv6Address(host)
         except ValueError:
             raise ValueError(f'"{host}" is no IPv6 address') from None
+        if address.scope_id is not None:
+            raise ValueError("leave the zone of the address (%…) out")
+        return f"[{address}]"
     if not host or len(host) > 253 or not all(map(_LABEL.fullmatch, host.split("."))):
         raise ValueError(f'"{host}" is no host name in ASCII')
     return host

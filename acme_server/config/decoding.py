@@ -139,8 +139,10 @@ def _decode_scalar(kind: Scalar[Any], node: RawScalar) -> Any:
         raise _Refused(
             node.place, f'is a text, but YAML takes {node.text} for something else; write "…"'
         )
-    if node.is_quoted and isinstance(kind, Boolean | Integer):
-        raise _Refused(node.place, f"must be a {kind.form.partition(',')[0]}, without quotes")
+    if node.is_quoted and isinstance(kind, Boolean):
+        raise _Refused(node.place, "must be true or false, without quotes")
+    if node.is_quoted and isinstance(kind, Integer):
+        raise _Refused(node.place, "must be a number, without quotes")
     try:
         return kind.parse(node.text)
     except ValueError as error:

@@ -15,7 +15,7 @@ from typing import Any
 from acme_server.config.addresses import host_of
 from acme_server.config.declaration import Declaration, declarations
 from acme_server.config.decoding import Decoded
-from acme_server.config.documents import RawMapping, parse_document, read_file
+from acme_server.config.documents import RawMapping, RawScalar, parse_document, read_file
 from acme_server.config.environment import read_environment
 from acme_server.config.problems import ConfigurationError, Place, Problem
 from acme_server.config.rules import check_rules
@@ -116,7 +116,7 @@ def _read_file(path: Path, decoded: Decoded) -> bool:
 def _read_root(path: Path) -> tuple[RawMapping, list[Problem]]:
     whole = Place(str(path))
     root, problems = parse_document(read_file(path), str(path))
-    if root is None:
+    if root is None or (isinstance(root, RawScalar) and root.is_null):
         message = "is empty; without a file, lab mode is started"
         raise ConfigurationError([Problem(whole, None, message)])
     if not isinstance(root, RawMapping):

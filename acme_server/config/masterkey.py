@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,17 +42,18 @@ def make_master_key_file(path: Path, text: str) -> str:
     Where two do this at once both get the text of one. The directory must be there.
     Raises ConfigurationError.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write_durably(partial, f"{text}\n")
-        # A link refuses to replace what is there, a rename would not.
-        with contextlib.suppress(FileExistsError):
-            os.link(partial, path)
+        # Only its owner may read what this makes.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as partial:
+            partial.write(f"{text}\n")
+            partial.flush()
+            os.fsync(partial.fileno())
+            # A link refuses to replace what is there, a rename would not.
+            with contextlib.suppress(FileExistsError):
+                os.link(partial.name, path)
         _sync_directory(path.parent)
     except OSError as error:
         raise _refusal(f"can't make {path}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return _read(path)
 
 
@@ -67,15 +69,6 @@ def _read(path: Path) -> str:
     if not text or len(content) > _MAX_BYTES:
         raise _refusal(f"{path} holds no text such as `secrets generate` prints")
     return text
-
-
-def _write_durably(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_directory(path: Path) -> None:
