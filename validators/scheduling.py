@@ -95,7 +95,7 @@ class Turns:
             self._waiting_count -= 1
             if not queue:
                 del self._waiting[account_id]
-        else:
+        elif not turn.cancelled():
             self.give_back(account_id)
 
     def _admit(self) -> None:
@@ -114,5 +114,6 @@ class Turns:
         self._waiting_count -= 1
         if queue:  # back to the end of the order
             self._waiting[account_id] = queue
-        self._occupy(account_id)
-        turn.set_result(None)
+        if not turn.done():  # cancelled, and its task not there yet
+            self._occupy(account_id)
+            turn.set_result(None)

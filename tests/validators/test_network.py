@@ -16,8 +16,9 @@ from support.dns import DnsServer
 from support.targets import BlackHole, Target, closed_port, responding, response
 from support.validation import KEY_AUTHORIZATION, NAME, SHORT, Lab, make_task
 from validators.addresses import Endpoint, NetworkMode
-from validators.registry import ValidatorsBusy
-from validators.sockets import is_own_address
+from validators.connections import Connection
+from validators.scheduling import ValidatorsBusy
+from validators.sockets import Sockets, is_own_address
 
 
 async def test_ipv6_is_dialled_first(lab: Lab, dns_server: DnsServer) -> None:
@@ -139,13 +140,19 @@ async def test_the_public_mode_refuses_private_addresses(lab: Lab, dns_server: D
     assert lab.dialled() == []
 
 
-async def test_the_internal_mode_dials_private_addresses(lab: Lab, dns_server: DnsServer) -> None:
-    lab.connect_timeout = SHORT
+async def test_the_internal_mode_dials_private_addresses(
+    lab: Lab, dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(sockets: Sockets, endpoint: Endpoint) -> Connection:
+        sockets._announce("tcp", endpoint)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr(Sockets, "connect", refuse)
     dns_server.add("private.example.test", "A", "10.1.2.3")
 
     problem = await lab.failure(make_task("private.example.test"))
 
-    assert problem.cause != "address_refused"
+    assert problem.cause == "connection_refused"
     assert lab.dialled() == [Endpoint(ip_address("10.1.2.3"), 80)]
 
 
