@@ -1,0 +1,34 @@
+"""The ``acme-server`` command: nouns and verbs, ``--json`` everywhere.
+
+Commands import what they need when they run; here is only what ``--help`` needs.
+"""
+
+from __future__ import annotations
+
+import click
+
+from acme_server.cli.about import COMMAND, completion, version
+from acme_server.cli.configuration import config_group
+from acme_server.cli.running import run
+from acme_server.cli.secrets import secrets_group
+
+
+@click.group(
+    COMMAND,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed or not found, 2 wrong usage or configuration.",
+)
+def root() -> None:
+    """A certificate issuance server: ACME (RFC 8555) in front, PostgreSQL underneath.
+
+    "acme-server run" without any configuration starts lab mode, on loopback.
+    """
+
+
+for _command in (run, config_group, secrets_group, version, completion):
+    root.add_command(_command)
+
+
+def main() -> None:
+    """The entry point; never returns."""
+    root(prog_name=COMMAND)
