@@ -10,6 +10,7 @@ from storage.embedded.errors import DataDirectoryTaken, EmbeddedPostgresError
 from storage.embedded.joining import RunningDatabase, find_running, join_or_start
 from storage.embedded.progress import Progress
 from storage.embedded.supervisor import EmbeddedPostgres
+from storage.embedded.upgrade import upgrade
 
 __all__ = [
     "Account",
@@ -22,4 +23,5 @@ __all__ = [
     "find_binaries",
     "find_running",
     "join_or_start",
+    "upgrade",
 ]

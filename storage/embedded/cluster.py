@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import secrets
@@ -19,7 +20,8 @@ import asyncpg
 from storage.embedded.account import Account, launcher
 from storage.embedded.directories import PORT, DataDirectory, make_directory, sync_directory
 from storage.embedded.errors import EmbeddedPostgresError
-from storage.embedded.postmaster import Installation, postgres_environment
+from storage.embedded.installation import Installation
+from storage.embedded.postmaster import postgres_environment
 from storage.embedded.progress import Progress
 
 T = TypeVar("T")
@@ -94,6 +96,25 @@ def prepare_cluster(installation: Installation, progress: Progress) -> None:
         passwords = _new_passwords()
         reset_passwords(installation, passwords)
         directory.write_passwords(passwords)
+
+
+def settle_upgrade(directory: DataDirectory) -> None:
+    """Complete or undo an upgrade that was interrupted; the caller has the database's lock.
+
+    Without this the next start would find no cluster, and make an empty one.
+    """
+    if directory.upgrading.exists():
+        # The new cluster never ran on the shared files; this is what keeps the old from starting.
+        control = directory.cluster / "global" / "pg_control"
+        with contextlib.suppress(FileNotFoundError):
+            control.with_name("pg_control.old").rename(control)
+        shutil.rmtree(directory.upgrading)
+    if directory.upgraded.exists():
+        if directory.cluster.exists():
+            shutil.rmtree(directory.outdated, ignore_errors=True)
+            directory.cluster.rename(directory.outdated)
+        directory.upgraded.rename(directory.cluster)
+        sync_directory(directory.path)
 
 
 def check_cluster(installation: Installation) -> None:
@@ -171,10 +192,21 @@ def prepare_database(installation: Installation, progress: Progress) -> None:
         ) from error
 
 
+def analyze(directory: DataDirectory) -> None:
+    """Collect the planner's statistics of the running database."""
+    run_apart(_execute(url_of(directory, SUPERUSER), "ANALYZE"))
+
+
 def run_program(
-    installation: Installation, program: str, *arguments: str, text: str = "", cwd: str = "/"
+    installation: Installation,
+    program: str,
+    *arguments: str,
+    text: str = "",
+    cwd: Path = Path("/"),
+    password: str | None = None,
 ) -> None:
     """Run one of PostgreSQL's programs as the account of the database."""
+    secret = {} if password is None else {"PGPASSWORD": password}
     account = installation.account
     done = subprocess.run(  # noqa: S603
         launcher(
@@ -184,7 +216,7 @@ def run_program(
         ),
         check=False,
         cwd=cwd,
-        env=postgres_environment(installation.directory.cluster),
+        env=postgres_environment(installation.directory.cluster) | secret,
         input=text,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -200,6 +232,14 @@ def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end although this thread may have a running loop of its own."""
     with ThreadPoolExecutor(max_workers=1) as executor:
         return executor.submit(asyncio.run, coroutine).result()
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url, timeout=_PATIENCE)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 async def _prepare(url: str, passwords: Mapping[str, str], progress: Progress) -> None:

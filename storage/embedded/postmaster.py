@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.embedded.account import Account, launcher
-from storage.embedded.binaries import Binaries
+from storage.embedded.account import launcher
 from storage.embedded.directories import PORT, DataDirectory, remove_sockets
+from storage.embedded.installation import Installation
 
 # On the command line, where neither a file nor ALTER SYSTEM overrides them.
 SETTINGS: Mapping[str, str] = {
@@ -47,16 +47,6 @@ _IMMEDIATE_STOP = 5.0
 _PAUSE = 0.005
 _LOG_TAIL = 2000
 _LOG_OPENED = "redirecting log output"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installation:
-    """What it takes to run one cluster."""
-
-    directory: DataDirectory
-    binaries: Binaries
-    account: Account
-    socket_directory: Path
 
 
 class Postmaster:

@@ -8,21 +8,22 @@ from pathlib import Path
 
 import structlog
 
-from storage.embedded.account import Account, choose_account
-from storage.embedded.binaries import executable_by, find_binaries
+from storage.embedded.account import Account
+from storage.embedded.binaries import find_binaries
 from storage.embedded.cluster import (
     APPLICATION,
     OWNER,
     cluster_major,
     prepare_cluster,
     prepare_database,
+    settle_upgrade,
     url_of,
 )
 from storage.embedded.directories import DataDirectory
 from storage.embedded.errors import DataDirectoryTaken, EmbeddedPostgresError
+from storage.embedded.installation import Installation, prepare_installation
 from storage.embedded.locks import FileLock, holder
 from storage.embedded.postmaster import (
-    Installation,
     Postmaster,
     end_orphan,
     last_words,
@@ -173,19 +174,10 @@ class EmbeddedPostgres:
         )
 
     def _install(self, progress: Progress) -> Installation:
-        directory = self.directory
-        account = choose_account(
-            self._user, data_dir=directory.path, cluster=directory.cluster, progress=progress
-        )
-        directory.check_reachable(account)
-        binaries = find_binaries(self._bin_dir, major=cluster_major(directory.cluster))
-        end_orphan(directory.cluster)
-        return Installation(
-            directory=directory,
-            binaries=executable_by(account, binaries, directory, progress),
-            account=account,
-            socket_directory=directory.prepare_socket_directory(account),
-        )
+        settle_upgrade(self.directory)
+        binaries = find_binaries(self._bin_dir, major=cluster_major(self.directory.cluster))
+        end_orphan(self.directory.cluster)
+        return prepare_installation(self.directory, binaries, self._user, progress)
 
     def _wait_until_ready(self, progress: Progress) -> None:
         news = News(progress)
