@@ -19,7 +19,7 @@ KEY_LENGTH = 32
 _VERSION = b"\x01"
 _IV_LENGTH = 12
 _WRAPPED_LENGTH = _IV_LENGTH + KEY_LENGTH + 16
-_CHECK_PURPOSE = "master-key-check"
+CHECK_PURPOSE = "master-key-check"
 _CHECK_ID = UUID(int=0)
 _CHECK_TEXT = b"the master key of this database"
 
@@ -76,12 +76,12 @@ class MasterKey:
 
     def check_value(self) -> bytes:
         """A value that only this key opens, kept in the database to tell a wrong key."""
-        return self.seal(_CHECK_TEXT, purpose=_CHECK_PURPOSE, row=_CHECK_ID)
+        return self.seal(_CHECK_TEXT, purpose=CHECK_PURPOSE, row=_CHECK_ID)
 
     def opens_check_value(self, value: bytes) -> bool:
         """Whether ``value`` was made by ``check_value`` of the same key."""
         try:
-            return self.open(value, purpose=_CHECK_PURPOSE, row=_CHECK_ID) == _CHECK_TEXT
+            return self.open(value, purpose=CHECK_PURPOSE, row=_CHECK_ID) == _CHECK_TEXT
         except SealError:
             return False
 
