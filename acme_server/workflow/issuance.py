@@ -24,7 +24,7 @@ import structlog
 from acme_server.workflow.authority import Authority, SigningIssuer
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.faults import fault
-from policy.csr import CertificateRequest, check_csr, jwk_thumbprint_of_spki, parse_csr
+from policy.csr import CertificateRequest, check_csr, jwk_thumbprint, parse_csr
 from policy.model.accounts import Caller
 from policy.model.authorizations import Authorization, AuthorizationStatus
 from policy.model.certificates import Certificate, Reservation
@@ -94,7 +94,7 @@ class IssuanceUseCases:
         policy refuses. Once claimed, the issuance ends even if the caller goes away.
         """
         csr = parse_csr(csr_der)
-        found = await self._issuances.read(caller, order_id, jwk_thumbprint_of_spki(csr.spki))
+        found = await self._issuances.read(caller, order_id, jwk_thumbprint(csr.key))
         if found is None:
             raise ServerError(ErrorKind.NOT_FOUND, "There is no such order.")
         order, authorizations, is_account_key = found
