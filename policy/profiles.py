@@ -6,7 +6,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
@@ -19,6 +19,14 @@ DIGITAL_SIGNATURE = "digital_signature"
 KEY_ENCIPHERMENT = "key_encipherment"
 # RFC 5280, section 4.1.2.5: both ends belong to the validity.
 _INCLUSIVE = timedelta(seconds=1)
+
+
+_TLS_KEY_USAGES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "ec": frozenset({DIGITAL_SIGNATURE}),
+        "rsa": frozenset({DIGITAL_SIGNATURE, KEY_ENCIPHERMENT}),
+    }
+)
 
 
 class CommonName(enum.StrEnum):
@@ -42,12 +50,7 @@ class Profile:
     validity: timedelta
     maximum_validity: timedelta
     backdate: timedelta = timedelta(minutes=5)
-    key_usages: Mapping[str, frozenset[str]] = MappingProxyType(
-        {
-            "ec": frozenset({DIGITAL_SIGNATURE}),
-            "rsa": frozenset({DIGITAL_SIGNATURE, KEY_ENCIPHERMENT}),
-        }
-    )
+    key_usages: Mapping[str, frozenset[str]] = field(default_factory=lambda: _TLS_KEY_USAGES)
     extended_key_usages: tuple[str, ...] = (SERVER_AUTH,)
     common_name: CommonName = CommonName.NONE
     identifier_types: frozenset[IdentifierType] = frozenset({IdentifierType.DNS})
@@ -63,7 +66,8 @@ class Profile:
     @cached_property
     def version(self) -> str:
         """Changes with whatever changes a certificate: a hash of the profile, 16 hex digits."""
-        text = json.dumps(asdict(self) | {"key_usages": self._usages()}, default=_plain)
+        content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        text = json.dumps(content | {"key_usages": self._usages()}, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def check_requested_validity(

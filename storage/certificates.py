@@ -32,7 +32,7 @@ _LIST = f"""
 # (RFC 5280, section 3.3).
 _REVOKED = """
     SELECT serial, revoked_at, revocation_reason FROM certificates
-    WHERE issuer = $1 AND shard = $2 AND revoked_at IS NOT NULL AND not_after > now() - $3
+    WHERE issuer = $1 AND shard = $2 AND revoked_at IS NOT NULL AND not_after > now() - $3::interval
     ORDER BY serial
 """
 _REVOKED_SINCE = """

@@ -13,7 +13,7 @@ from policy.model.authorizations import ValidationTask, Verdict
 from policy.model.errors import DatabaseUnavailable
 from policy.model.ids import AccountId
 from storage.authorizations import Authorizations
-from validators.registry import ValidatorsBusy
+from validators.scheduling import ValidatorsBusy
 
 _log = structlog.get_logger()
 

@@ -39,6 +39,8 @@ _log = structlog.get_logger()
 
 # A random serial that exists already is a broken generator; three in a row are beyond doubt.
 _SERIAL_TRIES = 3
+# From the claim to the signature; then another process takes the issuance for abandoned.
+_LEASE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +127,16 @@ class IssuanceUseCases:
         """A certificate for this server itself, without an order: its id and DER."""
         issuer = self._authority.active
         reservation = self._reserve(request, issuer)
-        await self._issuances.reserve_internal(reservation, requester=request.requester)
+        await self._issuances.reserve_internal(
+            reservation, requester=request.requester, owner=self._owner, lease=_LEASE
+        )
         signature = await issuer.sign(reservation.tbs)
         await self._issuances.complete(reservation.id, signature)
         return reservation.id, issuer.assemble(reservation.tbs, signature)
 
-    async def recover(self, older_than: timedelta, limit: int = 20) -> int:
+    async def recover(self, limit: int = 20) -> int:
         """Finish issuances whose process died after the claim; the number finished."""
-        abandoned = await self._issuances.abandoned(self._owner, older_than, limit)
+        abandoned = await self._issuances.take_abandoned(self._owner, _LEASE, limit)
         for certificate in abandoned:
             await self._finish(certificate)
         return len(abandoned)
@@ -161,7 +165,9 @@ class IssuanceUseCases:
         for _ in range(_SERIAL_TRIES):
             reservation = self._reserve(request, issuer)
             try:
-                if await self._issuances.claim(caller, order.id, reservation):
+                if await self._issuances.claim(
+                    caller, order.id, reservation, owner=self._owner, lease=_LEASE
+                ):
                     return reservation
             except SerialTaken:
                 _log.error("serial_taken", order=str(order.id))

@@ -44,6 +44,7 @@ class OrderRules:
     challenge_types: tuple[str, ...]
     order_lifetime: timedelta
     pending_lifetime: timedelta
+    reuses_authorizations: bool
 
 
 class OrderUseCases:
@@ -80,6 +81,7 @@ class OrderUseCases:
             [self._new_authorization(identifier) for identifier in identifiers],
             order_lifetime=self._rules.order_lifetime,
             authorization_lifetime=self._rules.pending_lifetime,
+            reuses=self._rules.reuses_authorizations,
         )
 
     async def get(self, caller: Caller, order_id: OrderId) -> Order:

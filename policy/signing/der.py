@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 SEQUENCE = 0x30
 SET = 0x31
@@ -54,6 +55,13 @@ def bit_string(content: bytes) -> bytes:
     return tlv(BIT_STRING, b"\x00" + content)
 
 
+def extension(dotted: str, value: bytes, *, is_critical: bool = False) -> bytes:
+    """An X.509 Extension from its OID and the DER of its value (RFC 5280, section 4.1)."""
+    critical = BOOLEAN_TRUE if is_critical else b""
+    return sequence(object_identifier(dotted), critical, tlv(OCTET_STRING, value))
+
+
+@lru_cache(maxsize=256)
 def object_identifier(dotted: str) -> bytes:
     """An OBJECT IDENTIFIER from its dotted form."""
     first, second, *rest = map(int, dotted.split("."))

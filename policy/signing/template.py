@@ -154,7 +154,7 @@ def _fixed_extensions(profile: Profile, issuer: IssuerFacts, kind: str) -> bytes
         (x509.ExtendedKeyUsage(map(x509.ObjectIdentifier, profile.extended_key_usages)), False),
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (x509.AuthorityKeyIdentifier(issuer.key_identifier, None, None), False),
-        (_authority_information(issuer.certificate_url), False),
+        (authority_information(issuer.certificate_url), False),
     ]
     if profile.policies:
         policies = [
@@ -172,7 +172,8 @@ def _subject_key_identifier(spki: bytes) -> bytes:
     return _extension(x509.SubjectKeyIdentifier.oid, value)
 
 
-def _authority_information(certificate_url: str) -> x509.AuthorityInformationAccess:
+def authority_information(certificate_url: str) -> x509.AuthorityInformationAccess:
+    """Where the issuer's certificate is (RFC 5280, section 4.2.2.1)."""
     return x509.AuthorityInformationAccess(
         [
             x509.AccessDescription(
@@ -205,10 +206,4 @@ def _general_name(identifier: Identifier) -> bytes:
 
 
 def _extension(oid: x509.ObjectIdentifier, value: bytes, *, is_critical: bool = False) -> bytes:
-    critical = der.BOOLEAN_TRUE if is_critical else b""
-    return der.sequence(_oid(oid), critical, der.tlv(der.OCTET_STRING, value))
-
-
-@lru_cache(maxsize=256)
-def _oid(oid: x509.ObjectIdentifier) -> bytes:
-    return der.object_identifier(oid.dotted_string)
+    return der.extension(oid.dotted_string, value, is_critical=is_critical)

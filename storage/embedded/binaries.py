@@ -25,6 +25,8 @@ _INSTALLED = (
     "usr/libexec/postgresql*",  # Alpine
     "opt/homebrew/opt/postgresql@*/bin",
 )
+_SERVER = ("postgres", "initdb")
+_CLIENTS = ("pg_dump", "pg_restore")
 _NEVER_RUN = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "doc", "*.a", "*.py", "*.pyc")
 
 
@@ -54,7 +56,7 @@ def find_binaries(
         return _inspect_or_refuse(bin_dir)
     first: Binaries | None = None
     for origin, path in itertools.chain(_candidates(), (("a copy", path) for path in also)):
-        found = _inspect(origin, path)
+        found = _inspect(origin, path, *_SERVER)
         if found is not None and major in (None, found.major):
             return found
         first = first or found
@@ -66,6 +68,22 @@ def find_binaries(
         " yours, or install PostgreSQL (apt-get install postgresql, apk add postgresql, dnf"
         " install postgresql-server) and, where it is not found, set database.bin_dir."
     )
+
+
+def find_clients(bin_dir: Path | None, *, server_major: int) -> Binaries:
+    """Where pg_dump and pg_restore for a server are: of its version, else of a newer one."""
+    candidates = [("database.bin_dir", bin_dir)] if bin_dir is not None else [*_candidates()]
+    if bin_dir is None and (on_path := shutil.which("pg_dump")) is not None:
+        candidates.append(("PATH", Path(on_path).resolve().parent))
+    found = [_inspect(origin, path, *_CLIENTS) for origin, path in candidates]
+    usable = [clients for clients in found if clients and clients.major >= server_major]
+    if not usable:
+        raise EmbeddedPostgresError(
+            f"database.bin_dir: there is no pg_dump and pg_restore for PostgreSQL {server_major}."
+            f" Install them (apt-get install postgresql-client-{server_major}), or set"
+            " database.bin_dir to their directory."
+        )
+    return min(usable, key=lambda clients: clients.major)
 
 
 def executable_by(
@@ -128,13 +146,13 @@ def _wheel_package() -> Path | None:
     return Path(spec.submodule_search_locations[0])
 
 
-def _inspect(origin: str, bin_dir: Path) -> Binaries | None:
-    """An installation that runs here; None for one that doesn't (musl, another processor)."""
-    if not os.access(bin_dir / "initdb", os.X_OK):
+def _inspect(origin: str, bin_dir: Path, first: str, second: str) -> Binaries | None:
+    """A directory whose two programs run here; None if not (musl, another processor)."""
+    if not os.access(bin_dir / second, os.X_OK):
         return None
     try:
         answer = subprocess.run(  # noqa: S603
-            [str(bin_dir / "postgres"), "--version"], check=True, capture_output=True, text=True
+            [str(bin_dir / first), "--version"], check=True, capture_output=True, text=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -145,7 +163,7 @@ def _inspect(origin: str, bin_dir: Path) -> Binaries | None:
 
 
 def _inspect_or_refuse(bin_dir: Path) -> Binaries:
-    found = _inspect("database.bin_dir", bin_dir)
+    found = _inspect("database.bin_dir", bin_dir, *_SERVER)
     if found is None:
         raise EmbeddedPostgresError(
             f"database.bin_dir: {bin_dir} has no postgres and initdb that run here. Set it to the"

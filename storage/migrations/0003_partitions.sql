@@ -98,17 +98,18 @@ BEGIN
 END
 $$;
 
--- They run with the owner's rights: nobody else's schema may lend them a table or an operator.
+-- They run with the owner's rights: nobody else's schema may lend them a table or an operator
+-- (pg_catalog is searched first where it isn't named, and is not what is created in).
 DO $$
 BEGIN
     EXECUTE format(
         'ALTER FUNCTION ensure_partitions(integer)'
-        ' SET search_path = pg_catalog, %1$I, pg_temp SET timezone = ''UTC''',
+        ' SET search_path = %1$I, pg_temp SET timezone = ''UTC''',
         current_schema()
     );
     EXECUTE format(
         'ALTER FUNCTION drop_partitions(text, timestamptz)'
-        ' SET search_path = pg_catalog, %1$I, pg_temp SET timezone = ''UTC''',
+        ' SET search_path = %1$I, pg_temp SET timezone = ''UTC''',
         current_schema()
     );
 END
