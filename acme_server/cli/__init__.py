@@ -8,9 +8,29 @@ from __future__ import annotations
 import click
 
 from acme_server.cli.about import COMMAND, completion, version
+from acme_server.cli.accounts import account_group
+from acme_server.cli.authority import ca_group
+from acme_server.cli.certificates import certificate_group
 from acme_server.cli.configuration import config_group
+from acme_server.cli.database import db_group
+from acme_server.cli.doctor import doctor
+from acme_server.cli.orders import order_group
 from acme_server.cli.running import run
 from acme_server.cli.secrets import secrets_group
+
+_COMMANDS = (
+    run,
+    doctor,
+    config_group,
+    secrets_group,
+    db_group,
+    ca_group,
+    account_group,
+    order_group,
+    certificate_group,
+    version,
+    completion,
+)
 
 
 @click.group(
@@ -25,7 +45,7 @@ def root() -> None:
     """
 
 
-for _command in (run, config_group, secrets_group, version, completion):
+for _command in _COMMANDS:
     root.add_command(_command)
 
 

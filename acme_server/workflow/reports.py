@@ -153,11 +153,13 @@ class Reports:
 
 
 def names_of(name: str) -> tuple[Identifier, ...]:
-    """What a certificate for ``name`` may list: the name itself, and the wildcard above it."""
+    """What a certificate lists that covers ``name``: the name or address itself, or the wildcard
+    one label above it."""
     lower = name.lower()
-    names = {lower, lower.removeprefix("*."), f"*.{lower.partition('.')[2]}"}
+    wildcard = f"*.{lower.partition('.')[2]}"
     return (
-        *(Identifier(IdentifierType.DNS, entry) for entry in sorted(names)),
+        Identifier(IdentifierType.DNS, lower),
+        Identifier(IdentifierType.DNS, wildcard),
         Identifier(IdentifierType.IP, lower),
     )
 

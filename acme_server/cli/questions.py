@@ -1,0 +1,35 @@
+"""Asking the database, with the failures that operators meet told in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from acme_server.cli.errors import CommandFailed
+from acme_server.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from acme_server.workflow.reports import Reports
+
+T = TypeVar("T")
+
+
+def ask(invocation: Invocation, question: Callable[[Reports], Awaitable[T]]) -> T:
+    """The answer to ``question``. Raises CommandFailed where the database can't be asked."""
+    from acme_server import operations
+
+    settings = invocation.settings()
+    with told():
+        return operations.ask(settings, invocation.progress, question)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns what an operation can't do into the end of the command."""
+    from acme_server.operations import OperationFailed
+
+    try:
+        yield
+    except OperationFailed as failure:
+        raise CommandFailed(str(failure)) from None
