@@ -9,6 +9,8 @@ from typing import cast
 
 CHUNK = 4096
 _HIGH_WATER = 4 * CHUNK
+# Seconds for the peer to answer the end of TLS.
+_TLS_CLOSING = 1.0
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -62,7 +64,11 @@ class Connection(asyncio.BufferedProtocol):
     async def start_tls(self, context: ssl.SSLContext, server_name: str | None) -> None:
         """Do the TLS handshake as a client. Raises OSError (ssl.SSLError included)."""
         transport = await asyncio.get_running_loop().start_tls(
-            self.transport, self, context, server_hostname=server_name or ""
+            self.transport,
+            self,
+            context,
+            server_hostname=server_name or "",
+            ssl_shutdown_timeout=_TLS_CLOSING,
         )
         assert transport is not None
         self._transport = transport
@@ -71,8 +77,12 @@ class Connection(asyncio.BufferedProtocol):
         """Send something small; it is not waited for."""
         self.transport.write(octets)
 
+    def close(self) -> None:
+        """Close in good order: what is queued is sent, and TLS ended. It is not waited for."""
+        self.transport.close()
+
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, whatever is queued."""
         if self._transport is not None:
             self._transport.abort()
 

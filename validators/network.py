@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -222,9 +223,9 @@ def connection_failure(error: OSError, endpoint: Endpoint, host: str) -> Validat
 
 
 def tls_reason(error: OSError) -> str:
-    """OpenSSL's word for what went wrong in a handshake, or what ended it."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return excerpt(error.reason.replace("_", " ").lower())
+    """OpenSSL's words for what went wrong in a handshake, or what ended it."""
+    if isinstance(error, ssl.SSLError) and (words := _OPENSSL_MESSAGE.search(str(error))):
+        return excerpt(words[1])
     if isinstance(error, ssl.SSLError | ConnectionError):
         return "the connection ended during the handshake"
     return _errno_name(error)
@@ -234,6 +235,9 @@ def _errno_name(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
 
 
+# As in "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"; ``reason`` is None for
+# alerts that Python has no name for.
+_OPENSSL_MESSAGE = re.compile(r"\] (.+?) \(_ssl")
 _CAUSES_BY_ERRNO = {
     errno.ECONNREFUSED: causes.CONNECTION_REFUSED,
     errno.ECONNRESET: causes.CONNECTION_RESET,

@@ -42,9 +42,10 @@ class TlsAlpn01Validator:
             if _NO_PROTOCOL in str(failure.values.get("reason", "")):
                 raise ValidationFailure(causes.ALPN_REFUSED, **failure.values) from failure
             raise
-        # Nothing is exchanged after the handshake (RFC 8737, section 4).
         protocol, certificate = _presented(dialled.connection)
-        dialled.connection.abort()
+        # Nothing is exchanged after the handshake (RFC 8737, section 4). It must reach the
+        # server to its end, or there it counts as failed.
+        dialled.connection.close()
         step = trace.begin("certificate", protocol=protocol, size=len(certificate))
         places = {"endpoint": dialled.endpoint, "host": excerpt(str(host), 255)}
         if protocol != PROTOCOL:
