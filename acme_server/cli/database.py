@@ -22,7 +22,7 @@ def db_group() -> None:
 @operator_command
 def migrate(invocation: Invocation) -> None:
     """Bring the database to what this version needs, as its owner (database.owner_url)."""
-    from acme_server import operations
+    from acme_server.app import operations
 
     settings = invocation.settings()
     with told():
@@ -39,7 +39,7 @@ def backup(invocation: Invocation, target: Path) -> None:
 
     The master key is not in it: keep that apart, and keep it.
     """
-    from acme_server import operations
+    from acme_server.app import operations
 
     settings = invocation.settings()
     with told():
@@ -57,7 +57,7 @@ def restore(invocation: Invocation, source: Path) -> None:
 
     Put the master key of then where secrets.master_key says.
     """
-    from acme_server import operations
+    from acme_server.app import operations
 
     settings = invocation.settings()
     with told():
@@ -71,7 +71,7 @@ def restore(invocation: Invocation, source: Path) -> None:
 @operator_command
 def upgrade(invocation: Invocation, old_bin: Path | None, new_bin: Path | None) -> None:
     """Move the embedded database to the installed PostgreSQL. The server must be stopped."""
-    from acme_server import operations
+    from acme_server.app import operations
 
     settings = invocation.settings()
     with told():

@@ -185,7 +185,10 @@ def _word(value: Any) -> str:
 
 
 def _wrap(line: str) -> str:
+    """The line cut at spaces; what is to be copied, such as a URL, stays whole beside its name."""
     indent = " " * 15
+    if len(line.split()) == 2:
+        return f"{line}\n"
     return (
         "\n".join(
             textwrap.wrap(

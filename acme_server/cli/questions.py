@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def ask(invocation: Invocation, question: Callable[[Reports], Awaitable[T]]) -> T:
     """The answer to ``question``. Raises CommandFailed where the database can't be asked."""
-    from acme_server import operations
+    from acme_server.app import operations
 
     settings = invocation.settings()
     with told():
@@ -27,7 +27,7 @@ def ask(invocation: Invocation, question: Callable[[Reports], Awaitable[T]]) -> 
 @contextmanager
 def told() -> Iterator[None]:
     """Turns what an operation can't do into the end of the command."""
-    from acme_server.operations import OperationFailed
+    from acme_server.app.operations import OperationFailed
 
     try:
         yield

@@ -380,7 +380,7 @@ class CaSettings:
         None,
     )
     key_type: KeyType = setting(
-        Word(KeyType), "The keys of the root and the issuing CA.", KeyType.ECDSA_P256
+        Word(KeyType), "The keys of the root and the issuing CA.", KeyType.EC_P256
     )
     root_lifetime: timedelta = setting(
         Duration("1d", "10950d"), "The validity of the root.", timedelta(days=3650)

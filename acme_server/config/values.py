@@ -122,8 +122,8 @@ class ChallengeType(enum.StrEnum):
 class KeyType(enum.StrEnum):
     """The keys that a new CA may get."""
 
-    ECDSA_P256 = "ecdsa-p256"
-    ECDSA_P384 = "ecdsa-p384"
+    EC_P256 = "ec-p256"
+    EC_P384 = "ec-p384"
     RSA_2048 = "rsa-2048"
     RSA_3072 = "rsa-3072"
     RSA_4096 = "rsa-4096"

@@ -45,8 +45,6 @@ def check_crls(site: Site) -> Iterator[Finding]:
     remedy = "The server makes them: see job_failed in its log, and that it runs."
     is_fresh = True
     for issuer in facts.issuers:
-        if issuer.parent is None:
-            continue
         for shard in range(issuer.shards):
             crl = known.get((issuer.name, shard))
             if crl is None:

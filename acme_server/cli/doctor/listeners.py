@@ -105,6 +105,8 @@ def check_allowed_networks(site: Site) -> Iterator[Finding]:
             "machine's own services contacted",
             "Remove it outside of laboratories.",
         )
+    elif opened:
+        yield ok(f"lab mode: {', '.join(opened)} may be validated")
     elif settings.validation.network_policy is NetworkPolicyMode.INTERNAL:
         yield ok("private addresses may be validated, loopback and link-local ones not")
     else:

@@ -19,7 +19,7 @@ def survey(
     settings: Settings, config: Path | None, progress: Callable[[str], None]
 ) -> Iterator[Site]:
     """The site as it is now. An embedded database that does not run is started meanwhile."""
-    from acme_server.operations import OperationFailed, check_embedded, operator_database
+    from acme_server.app.operations import OperationFailed, check_embedded, operator_database
 
     seen: dict[str, Any] = {"embedded_fault": check_embedded(settings)}
     with contextlib.ExitStack() as stack:
@@ -38,7 +38,11 @@ def _has_database(settings: Settings) -> bool:
 
 
 def _look_at_database(settings: Settings, url: str) -> dict[str, Any]:
-    from acme_server.operations import OperationFailed, find_pending_migrations, inspect_database
+    from acme_server.app.operations import (
+        OperationFailed,
+        find_pending_migrations,
+        inspect_database,
+    )
     from acme_server.workflow.inspection import key_fits
 
     facts = inspect_database(url)
