@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from acme_server.config.masterkey import make_master_key_file
 from acme_server.config.settings import Settings
+from acme_server.config.values import AutoMasterKey
 from acme_server.workflow.inspection import DatabaseFacts, inspect
 from acme_server.workflow.reports import Reports
 from policy.model.errors import DatabaseUnavailable
@@ -102,18 +104,28 @@ def check_embedded(settings: Settings) -> str | None:
     return None
 
 
-def backup_database(settings: Settings, target: Path, progress: Progress) -> backups.Manifest:
-    """Write a backup to the new file ``target``. Raises OperationFailed."""
+def backup_database(
+    settings: Settings, target: Path, master_key: str | None, progress: Progress
+) -> backups.Manifest:
+    """Write a backup to the new file ``target``, with the master key's text if it is given.
+
+    Raises OperationFailed.
+    """
     with operator_database(settings, progress) as urls, _explained():
         return backups.backup(
-            target, urls.owner, bin_dir=settings.database.bin_dir, progress=progress
+            target,
+            urls.owner,
+            bin_dir=settings.database.bin_dir,
+            master_key=master_key,
+            progress=progress,
         )
 
 
 def restore_database(settings: Settings, source: Path, progress: Progress) -> backups.Manifest:
     """Fill an empty database from the backup ``source``. Raises OperationFailed.
 
-    An embedded one is made for it, so there must be none yet.
+    An embedded one is made for it, so there must be none yet. A master key in the backup is put
+    where ``auto`` looks for it, unless there is one.
     """
     database = settings.database
     with _explained(), contextlib.ExitStack() as stack:
@@ -122,7 +134,11 @@ def restore_database(settings: Settings, source: Path, progress: Progress) -> ba
             owner_url = stack.enter_context(_made_database(settings, progress))
         else:
             owner_url = database.owner_url or database.url
-        return backups.restore(source, owner_url, bin_dir=database.bin_dir, progress=progress)
+        manifest = backups.restore(source, owner_url, bin_dir=database.bin_dir, progress=progress)
+        master_key = backups.read_master_key(source)
+    if master_key is not None and isinstance(settings.secrets.master_key, AutoMasterKey):
+        make_master_key_file(settings.master_key_file, master_key)
+    return manifest
 
 
 def upgrade_database(

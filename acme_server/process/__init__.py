@@ -1,0 +1,6 @@
+"""The processes of a running server: a parent, HTTP workers, one background process.
+
+The parent binds the sockets, keeps the database and the children alive, and answers the operator;
+it reads nothing from the network that strangers can reach. Children are exec'd, inherit the
+sockets, and talk to the parent over a socket pair (``channel``).
+"""

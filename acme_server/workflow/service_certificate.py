@@ -9,14 +9,14 @@ from uuid import UUID
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from acme_server.workflow.authority import Authority
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.issuance import IssuanceRequest, IssuanceUseCases, Proof
 from acme_server.workflow.sealing import MasterKey
-from policy.csr import parse_csr
+from policy.csr import CertificateRequest
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.profiles import Profile
 from storage.secrets import SealedSecrets
@@ -110,7 +110,7 @@ class ServiceCertificateUseCases:
                 Proof(identifier=name, method="configured", validated_at=now)
                 for name in self._identifiers
             ),
-            csr=parse_csr(_csr(key, self._identifiers)),
+            csr=_request_of(key, self._identifiers),
             profile=self._profile,
         )
         _, certificate = await self._issuance.issue_internal(request)
@@ -131,16 +131,19 @@ def service_identifiers(host: str) -> tuple[Identifier, ...]:
     return (Identifier(IdentifierType.IP, str(address)),)
 
 
-def _csr(key: ec.EllipticCurvePrivateKey, identifiers: tuple[Identifier, ...]) -> bytes:
-    names: list[x509.GeneralName] = [
-        x509.DNSName(name.value)
-        if name.type is IdentifierType.DNS
-        else x509.IPAddress(ipaddress.ip_address(name.value))
-        for name in identifiers
-    ]
-    builder = x509.CertificateSigningRequestBuilder(x509.Name([]))
-    request = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+def _request_of(
+    key: ec.EllipticCurvePrivateKey, identifiers: tuple[Identifier, ...]
+) -> CertificateRequest:
+    """What a CSR would say; nobody has to prove to us that we have the key."""
+    public = key.public_key()
+    return CertificateRequest(
+        key=public,
+        spki=public.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        ),
+        identifiers=frozenset(identifiers),
+        common_name=None,
+    )
 
 
 def _names_of(leaf: x509.Certificate) -> frozenset[str]:

@@ -65,6 +65,7 @@ class FakeAccounts:
         self.requests: list[NewAccountRequest] = []
         self.updates: list[tuple[str, ...]] = []
         self.forgotten: list[AccountId] = []
+        self.refusal: ServerError | None = None
 
     async def authenticate(self, account_id: AccountId) -> Account:
         """The account if it is valid."""
@@ -85,6 +86,8 @@ class FakeAccounts:
 
     async def register(self, request: NewAccountRequest) -> tuple[Account, bool]:
         """One account per key."""
+        if self.refusal is not None:
+            raise self.refusal
         self.requests.append(request)
         for account in self.accounts.values():
             if account.thumbprint == request.thumbprint:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +49,18 @@ with join_or_start(Path(sys.argv[1]), bin_dir=Path(sys.argv[2])) as running:
 """
 
 
+def make_open_directory() -> Path:
+    """A short directory that other accounts may pass through, unlike pytest's own.
+
+    In memory where there is room, since these databases write through to the disk.
+    """
+    memory = Path("/dev/shm")
+    is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30
+    path = Path(tempfile.mkdtemp(prefix="acme-test-", dir=memory if is_roomy else None))
+    path.chmod(0o711)
+    return path
+
+
 def query(url: str, sql: str) -> object:
     """The first value of the first row."""
     return run_apart(_query(url, sql))
@@ -63,9 +77,10 @@ async def _query(url: str, sql: str) -> object:
 @contextmanager
 def running_script(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """A script of this module as a process; killed at the end if it still runs."""
+    path = [ROOT, ROOT / "tests", *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

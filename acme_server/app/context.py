@@ -1,0 +1,178 @@
+"""What a child process is given to build itself from, and the parts that both kinds share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from acme_server.config.settings import Settings
+from acme_server.config.values import NetworkPolicyMode
+from acme_server.workflow.authority import Authority, Installation
+from acme_server.workflow.clock import SystemClock
+from acme_server.workflow.issuance import IssuanceUseCases
+from acme_server.workflow.sealing import MasterKey
+from policy.profiles import TLS_SERVER, Profile
+from storage.authorizations import Authorizations
+from storage.issuances import Issuances
+from storage.issuers import Issuers
+from storage.pool import Database
+from storage.secrets import SealedSecrets
+from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
+from validators.dns01 import Dns01Validator
+from validators.http01 import Http01Validator, HttpSettings
+from validators.network import Dialer
+from validators.registry import RetrySettings, Validators
+from validators.resolver import DnsSettings, Resolver
+from validators.scheduling import LoadSettings
+from validators.sockets import Sockets
+from validators.tlsalpn01 import TlsAlpn01Validator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessContext:
+    """What the parent hands to a child. ``account`` is whom to become, None to stay."""
+
+    settings: Settings
+    database_url: str = field(repr=False)
+    master_key: str = field(repr=False)
+    account: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The name of this process in claims and leases."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What every child process has: the database, the CA, the issuance core."""
+
+    settings: Settings
+    database: Database
+    master_key: MasterKey
+    installation: Installation
+    authority: Authority
+    secrets: SealedSecrets
+    authorizations: Authorizations
+    issuance: IssuanceUseCases
+    clock: SystemClock
+    owner: str
+
+
+async def open_core(context: ProcessContext) -> Core:
+    """Connect and load the CA. Raises DatabaseUnavailable, AuthorityError."""
+    settings = context.settings
+    database = await open_database(settings, context.database_url)
+    clock = SystemClock()
+    secrets = SealedSecrets(database)
+    master_key = MasterKey.from_text(context.master_key)
+    installation = Installation(Issuers(database), secrets, master_key, clock)
+    authority = await installation.load(settings.server.status_url)
+    return Core(
+        settings=settings,
+        database=database,
+        master_key=master_key,
+        installation=installation,
+        authority=authority,
+        secrets=secrets,
+        authorizations=Authorizations(database, lifetime=settings.acme.authorization_lifetime),
+        issuance=IssuanceUseCases(
+            Issuances(database), authority, clock, profiles(settings), owner=context.owner
+        ),
+        clock=clock,
+        owner=context.owner,
+    )
+
+
+async def open_database(settings: Settings, url: str, *, max_size: int | None = None) -> Database:
+    """A pool with the configured bounds. Raises DatabaseUnavailable."""
+    database = settings.database
+    return await Database.open(
+        url,
+        max_size=max_size or database.pool_size,
+        statement_timeout=database.statement_timeout.total_seconds(),
+        lock_timeout=database.lock_timeout.total_seconds(),
+        idle_timeout=database.idle_timeout.total_seconds(),
+        acquire_timeout=database.acquire_timeout.total_seconds(),
+    )
+
+
+def profiles(settings: Settings) -> dict[str, Profile]:
+    """The profiles that clients may ask for, by name."""
+    lifetime = settings.ca.certificate_lifetime
+    backdate = min(TLS_SERVER.backdate, lifetime / 4)
+    profile = Profile(
+        name=TLS_SERVER.name, validity=lifetime, maximum_validity=lifetime, backdate=backdate
+    )
+    return {profile.name: profile}
+
+
+def build_validators(settings: Settings) -> Validators:
+    """All validators behind the guarded network."""
+    validation = settings.validation
+    sockets = Sockets()
+    resolver = Resolver(
+        DnsSettings(
+            servers=tuple(Endpoint(e.address, e.port) for e in validation.resolvers),
+            timeout=validation.dns_timeout,
+            localhost_names=settings.lab,
+        ),
+        sockets,
+    )
+    dialer = Dialer(
+        resolver,
+        sockets,
+        _network_policy(settings),
+        connect_timeout=validation.connect_timeout,
+        handshake_timeout=validation.connect_timeout,
+    )
+    http = HttpSettings(
+        port=validation.http_port,
+        redirect_ports=frozenset({80, 443, validation.http_port, validation.tls_port}),
+        response_timeout=validation.response_timeout,
+    )
+    return Validators(
+        {
+            "http-01": Http01Validator(dialer, http),
+            "dns-01": Dns01Validator(resolver),
+            "tls-alpn-01": TlsAlpn01Validator(dialer, validation.tls_port),
+        },
+        deadline=validation.deadline,
+        retries=RetrySettings(attempts=1 + validation.retries, delay=validation.retry_delay),
+        load=LoadSettings(
+            concurrency=validation.concurrency,
+            per_account=validation.account_concurrency,
+            queue=validation.queue,
+        ),
+    )
+
+
+def _network_policy(settings: Settings) -> NetworkPolicy:
+    server, validation = settings.server, settings.validation
+    own = (server.listen, server.status_listen, server.ops_listen)
+    denied = {Endpoint(endpoint.address, endpoint.port) for endpoint in own}
+    return NetworkPolicy(
+        mode=NetworkMode.PUBLIC
+        if validation.network_policy is NetworkPolicyMode.PUBLIC
+        else NetworkMode.INTERNAL,
+        allowed_networks=validation.allowed_networks,
+        denied_endpoints=frozenset(denied | _database_endpoints(settings)),
+    )
+
+
+def _database_endpoints(settings: Settings) -> set[Endpoint]:
+    """The database's addresses as they are now; its port is refused at all of them."""
+    if settings.database.is_embedded:
+        return set()
+    parts = urlsplit(settings.database.url)
+    if not parts.hostname:
+        return set()
+    port = parts.port or 5432
+    try:
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {Endpoint(ip_address(entry[4][0]), port) for entry in found}
