@@ -1,30 +1,59 @@
-"""DNS messages: making a query that is hard to forge an answer to, and reading answers."""
+"""DNS messages (RFC 1035): making a query that is hard to forge an answer to, reading answers.
+
+Only the answer section is read, and only the types that are asked for. A general parser builds
+objects for every record and name of a message, and lets a hostile zone hold the event loop for
+seconds (docs/adr/0010-own-dns-messages.md).
+"""
 
 from __future__ import annotations
 
 import enum
 import secrets
 import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
-import dns.exception
-import dns.message
-import dns.name
-import dns.rdata
-import dns.rdataclass
-import dns.rdatatype
-import dns.rrset
+# A domain name as its labels in lower case, without the root.
+Name = tuple[bytes, ...]
 
 # Larger answers come truncated, without IP fragments that a forger could replace.
 UDP_PAYLOAD = 1232
-# Enough for a hundred TXT records; parsing many more would hold the event loop.
-MAX_RECORDS = 400
+# Enough for a hundred TXT records and the aliases before them.
+MAX_RECORDS = 256
+_MAX_NAME = 255
+_MAX_LABEL = 63
+_MAX_POINTERS = 32
 
 _HEADER = struct.Struct("!6H")
+_RECORD = struct.Struct("!HHIH")
+_QUESTION_TAIL = 4
 _RECURSION_DESIRED = 0x0100
-_OPT = b"\x00" + struct.pack("!HHIH", dns.rdatatype.OPT, UDP_PAYLOAD, 0, 0)
-# FORMERR, SERVFAIL, NOTIMP and REFUSED may come without the question.
-_RCODES_WITHOUT_QUESTION = frozenset({1, 2, 4, 5})
+_IN = 1
+_OPT = b"\x00" + struct.pack("!HHIH", 41, UDP_PAYLOAD, 0, 0)
+
+
+class RecordType(enum.IntEnum):
+    """The types that are asked for, or met on the way."""
+
+    A = 1
+    CNAME = 5
+    TXT = 16
+    AAAA = 28
+
+
+class Rcode(enum.IntEnum):
+    """Response codes (RFC 1035, section 4.1.1)."""
+
+    NOERROR = 0
+    FORMERR = 1
+    SERVFAIL = 2
+    NXDOMAIN = 3
+    NOTIMP = 4
+    REFUSED = 5
+
+
+_WITHOUT_QUESTION = frozenset({Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED})
 
 
 class MessageMalformed(Exception):
@@ -49,44 +78,66 @@ class Query:
     wire: bytes
 
 
+# An address, the joined strings of a TXT record, or what a name is an alias of.
+Value = IPv4Address | IPv6Address | bytes | Name
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of class IN and one of the types above."""
+
+    owner: Name
+    type: RecordType
+    value: Value
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a resolver answered. ``rcode`` is the basic one, without EDNS's upper bits."""
+    """What a resolver answered. ``rcode`` may be one that ``Rcode`` doesn't name."""
 
     rcode: int
-    rrsets: tuple[dns.rrset.RRset, ...]
+    records: tuple[Record, ...]
 
-    def find_records(
-        self, owner: dns.name.Name, record_type: dns.rdatatype.RdataType
-    ) -> tuple[dns.rdata.Rdata, ...] | None:
-        """The records of exactly ``owner``; None if there are none."""
-        for rrset in self.rrsets:
-            if (
-                rrset.rdtype == record_type
-                and rrset.rdclass == dns.rdataclass.IN
-                and rrset.name == owner
-            ):
-                return tuple(rrset)
+    def find_values(self, owner: Name, record_type: RecordType) -> list[Value]:
+        """The values of the records of exactly ``owner``."""
+        return [
+            record.value
+            for record in self.records
+            if record.type is record_type and record.owner == owner
+        ]
+
+    def find_alias(self, owner: Name) -> Name | None:
+        """What ``owner`` is an alias of; None if it is none."""
+        for target in self.find_values(owner, RecordType.CNAME):
+            if isinstance(target, tuple):
+                return target
         return None
 
-    def find_alias(self, owner: dns.name.Name) -> dns.name.Name | None:
-        """What ``owner`` is an alias of; None if it is none."""
-        records = self.find_records(owner, dns.rdatatype.CNAME)
-        if not records:
-            return None
-        target: dns.name.Name = records[0].target  # type: ignore[attr-defined]
-        return target
+
+def parse_name(text: str) -> Name:
+    """The absolute name that ``text`` is, with or without the final dot.
+
+    Raises ValueError for what can't be asked for: empty or long labels, long names, non-ASCII.
+    """
+    labels = tuple(text.lower().removesuffix(".").encode("ascii").split(b"."))
+    if not all(0 < len(label) <= _MAX_LABEL for label in labels):
+        raise ValueError("a label is empty or too long")
+    if sum(len(label) + 1 for label in labels) + 1 > _MAX_NAME:
+        raise ValueError("the name is too long")
+    return labels
 
 
-def make_query(
-    name: dns.name.Name, record_type: dns.rdatatype.RdataType, *, randomize_case: bool
-) -> Query:
+def format_name(name: Name) -> str:
+    """The name as text with the final dot, for people."""
+    return ".".join(label.decode("latin-1") for label in name) + "."
+
+
+def make_query(name: Name, record_type: RecordType, *, randomize_case: bool) -> Query:
     """A query with a random id, recursion desired, EDNS, and mixed case if wanted ("0x20")."""
-    encoded = name.to_wire()
-    assert encoded is not None
+    encoded = b"".join(bytes([len(label)]) + label for label in name) + b"\0"
     if randomize_case:
         encoded = _mix_case(encoded)
-    question = encoded + struct.pack("!HH", record_type, dns.rdataclass.IN)
+    question = encoded + struct.pack("!HH", record_type, _IN)
     query_id = secrets.randbits(16)
     header = _HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 1)
     return Query(query_id, question, header + question + _OPT)
@@ -100,7 +151,7 @@ def match(query: Query, wire: bytes) -> Match:
     if message_id != query.id or not flags & 0x8000 or flags & 0x7800:
         return Match.FOREIGN
     if questions == 0:
-        return Match.OURS if flags & 0xF in _RCODES_WITHOUT_QUESTION else Match.FOREIGN
+        return Match.OURS if flags & 0xF in _WITHOUT_QUESTION else Match.FOREIGN
     question = wire[_HEADER.size : _HEADER.size + len(query.question)]
     if questions == 1 and question == query.question:
         return Match.OURS
@@ -116,14 +167,95 @@ def is_truncated(wire: bytes) -> bool:
 
 def parse_answer(wire: bytes) -> Answer:
     """Read a message that ``match`` accepted. Raises MessageMalformed."""
-    _, flags, _, *counts = _HEADER.unpack_from(wire)
-    if sum(counts) > MAX_RECORDS:
+    _, flags, questions, answers, *_ = _HEADER.unpack_from(wire)
+    if answers > MAX_RECORDS:
         raise MessageMalformed("too many records")
     try:
-        message = dns.message.from_wire(wire)
-    except (dns.exception.DNSException, ValueError, struct.error) as error:
-        raise MessageMalformed(type(error).__name__) from error
-    return Answer(flags & 0xF, tuple(message.answer))
+        position = _HEADER.size
+        for _ in range(questions):
+            _, position = _read_name(wire, position)
+            position += _QUESTION_TAIL
+        return Answer(flags & 0xF, tuple(_read_records(wire, position, answers)))
+    except (IndexError, struct.error) as error:
+        raise MessageMalformed("it is cut off") from error
+
+
+def _read_records(wire: bytes, position: int, count: int) -> Iterator[Record]:
+    for _ in range(count):
+        owner, position = _read_name(wire, position)
+        number, record_class, _, length = _RECORD.unpack_from(wire, position)
+        start = position + _RECORD.size
+        position = start + length
+        if position > len(wire):
+            raise MessageMalformed("it is cut off")
+        if record_class == _IN and number in _READERS:
+            yield Record(owner, RecordType(number), _READERS[number](wire, start, position))
+
+
+def _read_name(wire: bytes, position: int) -> tuple[Name, int]:
+    """The name at ``position``, and where what follows it begins (RFC 1035, section 4.1.4).
+
+    A pointer must lead back before where the name, or the part it leads to, began, which allows
+    no loop; and few pointers are enough for any honest name.
+    """
+    labels: list[bytes] = []
+    size, floor, after, pointers = 1, position, 0, 0
+    while (length := wire[position]) != 0:
+        if length & 0xC0 == 0xC0:
+            target = (length & 0x3F) << 8 | wire[position + 1]
+            pointers += 1
+            if target >= floor or pointers > _MAX_POINTERS:
+                raise MessageMalformed("a name has a forward pointer, or too many")
+            after = after or position + 2
+            position = floor = target
+            continue
+        if length > _MAX_LABEL:
+            raise MessageMalformed("a label has an unknown type")
+        size += length + 1
+        if size > _MAX_NAME:
+            raise MessageMalformed("a name is too long")
+        labels.append(wire[position + 1 : position + 1 + length].lower())
+        position += 1 + length
+    return tuple(labels), after or position + 1
+
+
+def _read_ipv4(wire: bytes, start: int, end: int) -> IPv4Address:
+    if end - start != 4:
+        raise MessageMalformed("an address has the wrong size")
+    return IPv4Address(wire[start:end])
+
+
+def _read_ipv6(wire: bytes, start: int, end: int) -> IPv6Address:
+    if end - start != 16:
+        raise MessageMalformed("an address has the wrong size")
+    return IPv6Address(wire[start:end])
+
+
+def _read_text(wire: bytes, start: int, end: int) -> bytes:
+    """The strings, joined."""
+    strings = []
+    while start < end:
+        after = start + 1 + wire[start]
+        strings.append(wire[start + 1 : after])
+        start = after
+    if start != end:
+        raise MessageMalformed("a string is cut off")
+    return b"".join(strings)
+
+
+def _read_target(wire: bytes, start: int, end: int) -> Name:
+    target, after = _read_name(wire, start)
+    if after != end:
+        raise MessageMalformed("an alias has the wrong size")
+    return target
+
+
+_READERS: Mapping[int, Callable[[bytes, int, int], Value]] = {
+    RecordType.A: _read_ipv4,
+    RecordType.AAAA: _read_ipv6,
+    RecordType.TXT: _read_text,
+    RecordType.CNAME: _read_target,
+}
 
 
 def _mix_case(encoded: bytes) -> bytes:

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-
-import dns.exception
-import dns.name
-import dns.rcode
-import dns.rdata
-import dns.rdatatype
 
 from validators.addresses import Endpoint
 from validators.dnserrors import (
@@ -31,14 +24,23 @@ from validators.dnserrors import (
     most_telling,
 )
 from validators.dnsexchange import Exchange
-from validators.dnsmessages import Answer, MessageMalformed, make_query
+from validators.dnsmessages import (
+    Answer,
+    MessageMalformed,
+    Name,
+    Rcode,
+    RecordType,
+    Value,
+    format_name,
+    make_query,
+    parse_name,
+)
 from validators.excerpts import excerpt
 from validators.nameservers import SystemServers
 from validators.sockets import Sockets
 from validators.trace import Trace
 
 _SHOWN_RECORDS = 20
-_A, _AAAA, _TXT = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.TXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,43 +97,40 @@ class Resolver:
             trace.begin("localhost_name", name=excerpt(name, 255))
             return Addresses(name=name, ipv6=(IPv6Address(1),), ipv4=(_LOOPBACK,))
         aaaa, a = await asyncio.gather(
-            self._look_up(name, _AAAA, trace),
-            self._look_up(name, _A, trace),
+            self._look_up(name, RecordType.AAAA, trace),
+            self._look_up(name, RecordType.A, trace),
             return_exceptions=True,
         )
-        ipv6, ipv4 = _records_or_error(aaaa), _records_or_error(a)
+        ipv6, ipv4 = _values_or_error(aaaa), _values_or_error(a)
         if isinstance(ipv6, DnsError) and isinstance(ipv4, DnsError):
             raise most_telling((ipv6, ipv4))
+        found = [*([] if isinstance(ipv6, DnsError) else ipv6)]
+        found += [] if isinstance(ipv4, DnsError) else ipv4
         return Addresses(
             name=name,
-            ipv6=() if isinstance(ipv6, DnsError) else tuple(map(_ipv6, ipv6)),
-            ipv4=() if isinstance(ipv4, DnsError) else tuple(map(_ipv4, ipv4)),
+            ipv6=tuple(value for value in found if isinstance(value, IPv6Address)),
+            ipv4=tuple(value for value in found if isinstance(value, IPv4Address)),
         )
 
     async def txt(self, name: str, trace: Trace) -> TextRecords:
         """The TXT records of ``name``. Raises DnsError."""
-        records = await self._look_up(name, _TXT, trace)
+        found = await self._look_up(name, RecordType.TXT, trace)
         return TextRecords(
-            name=name,
-            values=tuple(b"".join(record.strings) for record in records),  # type: ignore[attr-defined]
+            name=name, values=tuple(value for value in found if isinstance(value, bytes))
         )
 
-    async def _look_up(
-        self, name: str, record_type: dns.rdatatype.RdataType, trace: Trace
-    ) -> Sequence[dns.rdata.Rdata]:
+    async def _look_up(self, name: str, record_type: RecordType, trace: Trace) -> Sequence[Value]:
         try:
             async with asyncio.timeout(self._settings.lifetime.total_seconds()):
                 return await self._follow(name, record_type, trace)
         except TimeoutError:
             raise QueryTimedOut(name, record_type.name) from None
 
-    async def _follow(
-        self, name: str, record_type: dns.rdatatype.RdataType, trace: Trace
-    ) -> Sequence[dns.rdata.Rdata]:
+    async def _follow(self, name: str, record_type: RecordType, trace: Trace) -> Sequence[Value]:
         """Ask, along aliases that the resolver did not follow itself."""
         try:
-            chain = [_absolute(name)]
-        except (dns.exception.DNSException, UnicodeEncodeError):
+            chain = [parse_name(name)]
+        except ValueError:
             raise NameUnusable(name, record_type.name) from None
         while True:
             answer = await self._ask(name, chain[-1], record_type, trace)
@@ -140,19 +139,18 @@ class Resolver:
                 if alias in chain or len(chain) > self._settings.max_chain:
                     raise ChainTooLong(name, record_type.name)
                 chain.append(alias)
-            if answer.rcode == dns.rcode.NXDOMAIN:
+            if answer.rcode == Rcode.NXDOMAIN:
                 raise NameMissing(name, record_type.name)
-            records = answer.find_records(chain[-1], record_type)
-            if records is not None:
-                return records
+            if values := answer.find_values(chain[-1], record_type):
+                return values
             if len(chain) == asked:
                 raise NoRecords(name, record_type.name)
 
     async def _ask(
         self,
         name: str,
-        owner: dns.name.Name,
-        record_type: dns.rdatatype.RdataType,
+        owner: Name,
+        record_type: RecordType,
         trace: Trace,
     ) -> Answer:
         """The first answer, NXDOMAIN included, of any server; ``name`` is for the errors."""
@@ -162,12 +160,12 @@ class Resolver:
             step = trace.begin(
                 "query",
                 server=str(server),
-                name=excerpt(owner.to_text(), 255),
+                name=excerpt(format_name(owner), 255),
                 type=record_type.name,
             )
             outcome = await self._ask_server(server, owner, record_type)
             if isinstance(outcome, Answer):
-                step["outcome"] = dns.rcode.to_text(dns.rcode.Rcode(outcome.rcode))
+                step["outcome"] = Rcode(outcome.rcode).name
                 step["records"] = _shown(outcome)
                 return outcome
             step["outcome"] = outcome.__name__
@@ -175,7 +173,7 @@ class Resolver:
         raise most_telling(errors)
 
     async def _ask_server(
-        self, server: Endpoint, owner: dns.name.Name, record_type: dns.rdatatype.RdataType
+        self, server: Endpoint, owner: Name, record_type: RecordType
     ) -> Answer | type[DnsError]:
         query = make_query(owner, record_type, randomize_case=self._settings.randomize_case)
         try:
@@ -186,9 +184,9 @@ class Resolver:
             return ResolverUnreachable
         except MessageMalformed:
             return AnswerMalformed
-        if answer.rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        if answer.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
             return answer
-        return QueryRefused if answer.rcode == dns.rcode.REFUSED else ServerFailure
+        return QueryRefused if answer.rcode == Rcode.REFUSED else ServerFailure
 
 
 _LOOPBACK = IPv4Address("127.0.0.1")
@@ -199,33 +197,21 @@ def _is_localhost(name: str) -> bool:
     return bare == "localhost" or bare.endswith(".localhost")
 
 
-def _absolute(name: str) -> dns.name.Name:
-    """Never relative, so no search list applies. Raises DNSException, UnicodeEncodeError."""
-    labels = name.removesuffix(".").encode("ascii").split(b".")
-    return dns.name.Name([*labels, b""])
-
-
-def _records_or_error(
-    outcome: Sequence[dns.rdata.Rdata] | BaseException,
-) -> Sequence[dns.rdata.Rdata] | DnsError:
+def _values_or_error(outcome: Sequence[Value] | BaseException) -> Sequence[Value] | DnsError:
     if isinstance(outcome, BaseException) and not isinstance(outcome, DnsError):
         raise outcome
     return outcome
 
 
-def _ipv6(record: dns.rdata.Rdata) -> IPv6Address:
-    return IPv6Address(record.address)  # type: ignore[attr-defined]
-
-
-def _ipv4(record: dns.rdata.Rdata) -> IPv4Address:
-    return IPv4Address(record.address)  # type: ignore[attr-defined]
-
-
 def _shown(answer: Answer) -> list[str]:
-    """The first records, for the evidence; the mixed case of our query is no news."""
-    lines = (
-        f"{rrset.name.to_text().lower()} {rrset.rdtype.name} {record.to_text()}"
-        for rrset in answer.rrsets
-        for record in rrset
-    )
-    return [excerpt(line, 300) for line in itertools.islice(lines, _SHOWN_RECORDS)]
+    """The first records, for the evidence."""
+    return [
+        f"{excerpt(format_name(record.owner), 255)} {record.type.name} {_shown_value(record.value)}"
+        for record in answer.records[:_SHOWN_RECORDS]
+    ]
+
+
+def _shown_value(value: Value) -> str:
+    if isinstance(value, bytes):
+        return f'"{excerpt(value, 300)}"'
+    return excerpt(format_name(value), 255) if isinstance(value, tuple) else str(value)

@@ -55,6 +55,13 @@ async def txt(lab: Lab, name: str = NAME) -> tuple[bytes, ...]:
     return (await lab.resolver().txt(name, Trace())).values
 
 
+def damaged(question: Question) -> bytes:
+    """A good answer that announces more records than it has."""
+    octets = bytearray(wire(reply(question, f"{NAME}. TXT good")))
+    octets[7] = 9
+    return bytes(octets)
+
+
 async def test_records_are_found_and_their_strings_joined(lab: Lab, dns_server: DnsServer) -> None:
     dns_server.add(NAME, "TXT", '"one"', '"two" "parts"', r'"\255\000"')
 
@@ -156,7 +163,7 @@ FIRST: dict[str, Handler] = {
     "SERVFAIL": failing("SERVFAIL"),
     "REFUSED": failing("REFUSED"),
     "silence": silent,
-    "damage": lambda question: [wire(reply(question)) + b"junk"],
+    "damage": lambda question: [damaged(question)],
 }
 
 
@@ -279,7 +286,7 @@ def _empty(message: bytearray, _: Question) -> None:
 
 
 def _unreadable(message: bytearray, _: Question) -> None:
-    message += b"junk"
+    message[7] = 9
 
 
 def _pointer_loop(message: bytearray, question: Question) -> None:
@@ -314,7 +321,7 @@ async def test_a_forged_answer_does_not_end_the_wait_for_the_good_one(
 
 async def test_damaged_answers_alone_are_malformed(lab: Lab, dns_server: DnsServer) -> None:
     lab.dns_timeout = SHORT
-    dns_server.script(NAME, "TXT", lambda question: [wire(reply(question)) + b"junk"] * 3)
+    dns_server.script(NAME, "TXT", lambda question: [damaged(question)] * 3)
 
     with pytest.raises(AnswerMalformed):
         await txt(lab)
