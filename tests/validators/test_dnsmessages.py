@@ -198,7 +198,7 @@ _LINES = st.builds(
 
 def as_dnspython_reads(wire: bytes) -> set[tuple[Name, str, Value]]:
     found: set[tuple[Name, str, Value]] = set()
-    for rrset in dns.message.from_wire(wire).answer:
+    for rrset in dns.message.from_wire(wire, one_rr_per_rrset=True).answer:
         owner = tuple(label.lower() for label in rrset.name.labels[:-1])
         for rdata in rrset:
             value: Value
