@@ -33,17 +33,21 @@ def migrate(invocation: Invocation) -> None:
 
 @db_group.command("backup")
 @click.argument("target", type=_FILE, metavar="FILE")
+@click.option(
+    "--with-master-key", is_flag=True, help="Put the key in, too: who has FILE then has the CA."
+)
 @operator_command
-def backup(invocation: Invocation, target: Path) -> None:
+def backup(invocation: Invocation, target: Path, with_master_key: bool) -> None:
     """Write a backup to the new FILE, also while the server runs.
 
-    The master key is not in it: keep that apart, and keep it.
+    The master key is not in it unless you ask: keep that apart, and keep it.
     """
     from acme_server.app import operations
 
     settings = invocation.settings()
+    key = invocation.master_key(settings) if with_master_key else None
     with told():
-        manifest = operations.backup_database(settings, target, invocation.progress)
+        manifest = operations.backup_database(settings, target, key, invocation.progress)
     invocation.answer(
         asdict(manifest), lambda: f"{target}: {manifest.dump_bytes} bytes of database\n"
     )
@@ -55,7 +59,7 @@ def backup(invocation: Invocation, target: Path) -> None:
 def restore(invocation: Invocation, source: Path) -> None:
     """Fill an empty database, or a new data directory, from a backup. The server must be stopped.
 
-    Put the master key of then where secrets.master_key says.
+    Put the master key of then where secrets.master_key says, unless the backup has it.
     """
     from acme_server.app import operations
 

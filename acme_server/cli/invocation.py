@@ -57,6 +57,16 @@ class Invocation:
         """The settings. Raises ConfigurationRefused."""
         return self.configuration().settings
 
+    def master_key(self, settings: Settings) -> str | None:
+        """The text of the master key; None before it was made. Raises ConfigurationRefused."""
+        from acme_server.config.masterkey import find_master_key
+        from acme_server.config.problems import ConfigurationError
+
+        try:
+            return find_master_key(settings, os.environ)
+        except ConfigurationError as error:
+            raise refusal_of(error.problems) from None
+
     def answer(self, document: object, text: Callable[[], str] | str) -> None:
         """Print ``document`` as JSON if that was asked for, else ``text``."""
         if self.is_json:
