@@ -16,7 +16,8 @@ MAX_NAME_LENGTH = 253
 MAX_LABELS = 10
 MAX_TOTAL_LENGTH = 10_000
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-# What inet_aton(3) takes for an address: all labels are numbers, hexadecimal ones included.
+# A last label that makes resolvers and browsers read the whole name as an IPv4 address, in one
+# of the forms of inet_aton(3): 127.1, 0x7f000001, 0177.0.0.1.
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII)
 
 
@@ -24,13 +25,21 @@ _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII)
 class NameRules:
     """Name trees that are served and refused, matched on label boundaries.
 
-    ``allowed`` empty: every name that is not denied. ``denied`` wins. ``ip`` tells whether
-    addresses may be asked for.
+    Each is a name in lower case that stands for itself and all names below it; other values
+    raise ValueError, since they would match nothing. ``allowed`` empty: every name that is not
+    denied. ``denied`` wins. ``ip`` tells whether addresses may be asked for, ``single_labels``
+    whether names without a dot may.
     """
 
     allowed: frozenset[str] = frozenset()
     denied: frozenset[str] = frozenset()
     ip: bool = False
+    single_labels: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.allowed | self.denied:
+            if not all(map(_LABEL.fullmatch, name.split("."))):
+                raise ValueError(f"{_quoted(name)} is no name tree: use lower-case labels")
 
     def refusal_of(self, identifier: Identifier) -> str | None:
         """Why the identifier is not served here; None if it is."""
@@ -64,34 +73,34 @@ def check_identifiers(
     if sum(len(value) for _, value in unverified) > MAX_TOTAL_LENGTH:
         raise _malformed(f"The identifiers together have more than {MAX_TOTAL_LENGTH} characters.")
     accepted: dict[Identifier, None] = {}
-    refused: list[Problem] = []
+    refused: dict[Problem, None] = {}
     for kind, value in unverified:
         try:
-            identifier = parse_identifier(kind, value, ip=rules.ip)
-            if (reason := rules.refusal_of(identifier)) is not None:
-                raise ServerError(
-                    ErrorKind.REJECTED_IDENTIFIER, f"{reason}.", identifier=identifier
-                )
-            accepted[identifier] = None
+            accepted[_served_identifier(kind, value, rules)] = None
         except ServerError as refusal:
-            refused.append(refusal.as_problem())
+            refused[refusal.as_problem()] = None
     if refused:
-        raise _refusal_of_all(refused)
+        raise _refusal_of_all(tuple(refused))
     _refuse_redundant(accepted)
     return tuple(accepted)
 
 
-def parse_identifier(kind: str, value: str, *, ip: bool = False) -> Identifier:
+def parse_identifier(
+    kind: str, value: str, *, ip: bool = False, single_label: bool = False
+) -> Identifier:
     """The identifier in canonical form: a name in lower case, an address as it is.
 
-    Raises ServerError: UNSUPPORTED_IDENTIFIER for other types (addresses too unless ``ip``),
-    MALFORMED with the reason.
+    ``single_label`` accepts names without a dot, which only a private network resolves. Raises
+    ServerError: UNSUPPORTED_IDENTIFIER for other types (addresses too unless ``ip``), MALFORMED
+    with the reason.
     """
     if kind == IdentifierType.DNS:
         name = value.lower() if value.isascii() else value
-        if (reason := _fault_of_name(name)) is not None:
+        if (reason := _fault_of_name(name, single_label)) is not None:
             raise ServerError(
-                ErrorKind.MALFORMED, f"{_quoted(value)} is no DNS name to certify: {reason}."
+                ErrorKind.MALFORMED,
+                f"{_quoted(value)} is no DNS name to certify: {reason}.",
+                identifier=_echo(value),
             )
         return Identifier(IdentifierType.DNS, name)
     if kind == IdentifierType.IP and ip:
@@ -102,10 +111,18 @@ def parse_identifier(kind: str, value: str, *, ip: bool = False) -> Identifier:
     )
 
 
-def _fault_of_name(name: str) -> str | None:
+def _served_identifier(kind: str, value: str, rules: NameRules) -> Identifier:
+    identifier = parse_identifier(kind, value, ip=rules.ip, single_label=rules.single_labels)
+    if (reason := rules.refusal_of(identifier)) is not None:
+        raise ServerError(ErrorKind.REJECTED_IDENTIFIER, f"{reason}.", identifier=identifier)
+    return identifier
+
+
+def _fault_of_name(name: str, single_label: bool) -> str | None:
     if not name.isascii():
         return "write international names as A-labels (xn--…)"
-    base = name[2:] if name.startswith("*.") else name
+    is_wildcard = name.startswith("*.")
+    base = name[2:] if is_wildcard else name
     if "*" in base:
         return "a wildcard is the whole first label, once"
     if base.endswith("."):
@@ -115,16 +132,21 @@ def _fault_of_name(name: str) -> str | None:
     labels = base.split(".")
     if len(labels) > MAX_LABELS:
         return f"it has more than {MAX_LABELS} labels"
-    if all(_NUMBER.fullmatch(label) for label in labels) or _is_address(base):
-        return "it is an address; ask for it as an identifier of type ip"
+    if _NUMBER.fullmatch(labels[-1]) or (":" in base and _is_address(base)):
+        return "it is read as an address; ask for addresses as identifiers of type ip"
     for label in labels:
         if (reason := _fault_of_label(label)) is not None:
             return reason
-    if labels[-1].isdigit():
-        return "its last label is a number"
-    if len(labels) < 2:
-        return "it has a single label, give the whole name"
-    return None
+    return _fault_of_shortness(labels, is_wildcard, single_label)
+
+
+def _fault_of_shortness(labels: Sequence[str], is_wildcard: bool, single_label: bool) -> str | None:
+    if len(labels) > 1:
+        return None
+    if is_wildcard:
+        # Verifiers don't match a wildcard that is directly below a single label.
+        return "a wildcard needs at least two labels after it"
+    return None if single_label else "it has a single label, give the whole name"
 
 
 def _fault_of_label(label: str) -> str | None:
@@ -135,12 +157,12 @@ def _fault_of_label(label: str) -> str | None:
     if not label.startswith("xn--"):
         return 'labels with "--" as third and fourth character are reserved'
     try:
-        unicode_label = idna.ulabel(label)
-        if idna.alabel(unicode_label).decode("ascii") == label:
+        # Both ways: only the A-label that IDNA 2008 makes of a valid U-label in NFC comes back.
+        if idna.alabel(idna.ulabel(label)).decode("ascii") == label:
             return None
-    except (idna.IDNAError, UnicodeError, ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):
         pass
-    return f"{label[:63]} is no valid A-label of IDNA 2008"
+    return f"{label} is no valid A-label of IDNA 2008"
 
 
 def _is_address(text: str) -> bool:
@@ -168,14 +190,15 @@ def _canonical_address(value: str) -> str:
 
 def _refuse_redundant(identifiers: Iterable[Identifier]) -> None:
     """A wildcard covers its siblings: asking for both proves and names one thing twice."""
-    every = set(identifiers)
-    for identifier in every:
-        parent = _parent(identifier.value)
-        wildcard = Identifier(IdentifierType.DNS, f"*.{parent}")
-        if not identifier.is_wildcard and wildcard in every:
-            raise _malformed(
-                f"{identifier.value} is covered by {wildcard.value}; leave one of them out."
-            )
+    covered = {
+        _parent(identifier.value): identifier.value
+        for identifier in identifiers
+        if identifier.is_wildcard
+    }
+    for identifier in identifiers if covered else ():
+        wildcard = covered.get(_parent(identifier.value))
+        if wildcard is not None and not identifier.is_wildcard:
+            raise _malformed(f"{identifier.value} is covered by {wildcard}; leave one of them out.")
 
 
 def _refusal_of_all(refused: Sequence[Problem]) -> ServerError:
@@ -203,6 +226,13 @@ def _parent(name: str) -> str:
 def _quoted(text: str) -> str:
     shown = text if len(text) <= 80 else text[:80] + "…"
     return '"' + shown.encode("unicode_escape").decode("ascii") + '"'
+
+
+def _echo(value: str) -> Identifier | None:
+    """The refused name as it was sent, so that a client finds it among those it asked for; not
+    where it could harm a log or a terminal."""
+    is_plain = value.isascii() and value.isprintable() and len(value) <= MAX_NAME_LENGTH
+    return Identifier(IdentifierType.DNS, value) if is_plain else None
 
 
 def _malformed(detail: str) -> ServerError:
