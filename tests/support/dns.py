@@ -58,6 +58,13 @@ def wire(message: dns.message.Message) -> bytes:
     return message.to_wire(max_size=65535)
 
 
+def damaged(question: Question, *lines: str) -> bytes:
+    """A reply with ``lines`` that announces more records than it has."""
+    octets = bytearray(wire(reply(question, *lines)))
+    octets[7] = 99
+    return bytes(octets)
+
+
 def records(*lines: str) -> Handler:
     """Answers with these records."""
     return lambda question: [wire(reply(question, *lines))]
