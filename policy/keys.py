@@ -1,21 +1,28 @@
-"""Which public keys are acceptable, for accounts and for certificates (BR 6.1.5, 6.1.6)."""
+"""Which public keys are acceptable, for accounts and for certificates (BR 6.1.5, 6.1.6).
+
+Sizes come first: nothing here, and nothing after it, works on numbers that an attacker made large.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from policy import der
 from policy.model.errors import ErrorKind, ServerError
 
 AccountKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 CertificateKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+KeyKind: TypeAlias = Literal["ec", "rsa"]
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 4096
-_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _SMALL_PRIMES = tuple(
     n for n in range(3, 752, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2))
 )
@@ -25,6 +32,46 @@ _SMALL_PRIMES_PRODUCT = math.prod(_SMALL_PRIMES)
 _FIELD = 2**255 - 19
 _ORDER_8_Y = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _LOW_ORDER_Y = frozenset({0, 1, _FIELD - 1, _FIELD, _FIELD + 1, _ORDER_8_Y, _FIELD - _ORDER_8_Y})
+# AlgorithmIdentifiers by their content: RFC 3279, section 2.3.1 and RFC 5480, section 2.1.1.
+_RSA_ALGORITHMS = frozenset(
+    bytes.fromhex(text) for text in ("06092a864886f70d0101010500", "06092a864886f70d010101")
+)
+_EC_ALGORITHMS = frozenset(
+    bytes.fromhex("06072a8648ce3d0201" + curve)
+    for curve in ("06082a8648ce3d030107", "06052b81040022", "06052b81040023")
+)
+_ALLOWED = "use RSA, or ECDSA on the named curves P-256, P-384 or P-521"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRules:
+    """Which of the acceptable keys a profile takes. ``curves`` are named as the library names
+    them; a narrower choice than all is possible, a wider one raises ValueError."""
+
+    curves: frozenset[str] = CURVES
+    min_rsa_bits: int = MIN_RSA_BITS
+    max_rsa_bits: int = MAX_RSA_BITS
+
+    def __post_init__(self) -> None:
+        if not self.curves <= CURVES:
+            raise ValueError(f"unknown curves: {', '.join(sorted(self.curves - CURVES))}")
+        if self.min_rsa_bits < MIN_RSA_BITS or self.max_rsa_bits > MAX_RSA_BITS:
+            raise ValueError(f"RSA keys have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+
+    def refusal_of(self, key: CertificateKey) -> str | None:
+        """Why certificates of the profile don't carry the key; None if they may."""
+        if (weakness := _weakness_of_certificate_key(key)) is not None:
+            return weakness
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            return None if key.curve.name in self.curves else f"the curve is {key.curve.name}"
+        if not self.min_rsa_bits <= key.key_size <= self.max_rsa_bits:
+            return f"the RSA modulus has {key.key_size} bits"
+        return None
+
+
+def kind_of(key: CertificateKey) -> KeyKind:
+    """The type of the key, as key usages depend on it."""
+    return "rsa" if isinstance(key, rsa.RSAPublicKey) else "ec"
 
 
 def check_account_key(key: AccountKey) -> None:
@@ -38,7 +85,31 @@ def check_certificate_key(key: object) -> None:
     """Raises ServerError(BAD_CSR) for a key that no certificate may carry."""
     reason = _weakness_of_certificate_key(key)
     if reason is not None:
-        raise ServerError(ErrorKind.BAD_CSR, f"The CSR's public key is refused: {reason}.")
+        raise _refused(reason)
+
+
+def parse_certificate_key(spki: bytes) -> CertificateKey:
+    """The key in the DER of a SubjectPublicKeyInfo, good enough for a certificate.
+
+    Its algorithm and its numbers are looked at before the library may load it. Raises
+    ServerError(BAD_CSR).
+    """
+    try:
+        if (reason := _weakness_of_encoded_key(spki)) is not None:
+            raise _refused(reason)
+        key = load_der_public_key(spki)
+    except ValueError as error:
+        raise _refused("it is not well-formed, or no point of its curve") from error
+    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+    return key
+
+
+def _weakness_of_encoded_key(spki: bytes) -> str | None:
+    (_, algorithm), (_, bits) = der.values(der.whole(spki, der.SEQUENCE))
+    if algorithm in _RSA_ALGORITHMS:
+        (_, modulus), (_, exponent) = der.values(der.whole(bits[1:], der.SEQUENCE))
+        return weakness_of_rsa(der.positive_integer(modulus), der.positive_integer(exponent))
+    return None if algorithm in _EC_ALGORITHMS else _ALLOWED
 
 
 def _weakness_of_account_key(key: AccountKey) -> str | None:
@@ -50,17 +121,17 @@ def _weakness_of_account_key(key: AccountKey) -> str | None:
 
 def _weakness_of_certificate_key(key: object) -> str | None:
     if isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in _CURVES:
+        if key.curve.name not in CURVES:
             return f"the curve is {key.curve.name}, use P-256, P-384 or P-521"
         return None
     if isinstance(key, rsa.RSAPublicKey):
-        return weakness_of_rsa(key.public_numbers().n, key.public_numbers().e)
-    return "use RSA, or ECDSA on P-256, P-384 or P-521"
+        numbers = key.public_numbers()
+        return weakness_of_rsa(numbers.n, numbers.e)
+    return _ALLOWED
 
 
 def weakness_of_rsa(modulus: int, exponent: int) -> str | None:
-    """What is wrong with an RSA key; None for an acceptable one. The size comes first, so that
-    nothing below works on numbers that an attacker made large."""
+    """What is wrong with an RSA key; None for an acceptable one."""
     bits = modulus.bit_length()
     if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS or bits % 8:
         return (
@@ -81,3 +152,7 @@ def _small_factor(modulus: int) -> str | None:
 
 # What is found in the modulus alone; each returns a reason or None.
 _MODULUS_CHECKS: tuple[Callable[[int], str | None], ...] = (_small_factor,)
+
+
+def _refused(reason: str) -> ServerError:
+    return ServerError(ErrorKind.BAD_CSR, f"The CSR's public key is refused: {reason}.")

@@ -1,9 +1,14 @@
-"""The few DER forms that certificates and CRLs are written in (ITU-T X.690)."""
+"""The few DER forms that certificates and CRLs are written in (ITU-T X.690).
+
+Reading is ``policy.der``'s; its ``read`` is named here too, for those who do both.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
+
+from policy.der import read as read
 
 SEQUENCE = 0x30
 SET = 0x31
@@ -14,6 +19,7 @@ ENUMERATED = 0x0A
 UTC_TIME = 0x17
 GENERALIZED_TIME = 0x18
 BOOLEAN_TRUE = b"\x01\x01\xff"
+_UTC_OFFSET = timedelta(0)
 
 
 def tlv(tag: int, content: bytes) -> bytes:
@@ -42,9 +48,12 @@ def explicit(number: int, content: bytes) -> bytes:
 
 
 def time(moment: datetime) -> bytes:
-    """Time as RFC 5280, section 4.1.2.5 wants it: UTCTime through 2049, then GeneralizedTime."""
-    if moment.microsecond:
-        raise ValueError("certificates know whole seconds only")
+    """Time as RFC 5280, section 4.1.2.5 wants it: UTCTime through 2049, then GeneralizedTime.
+
+    Raises ValueError unless it is whole seconds of UTC.
+    """
+    if moment.microsecond or moment.utcoffset() != _UTC_OFFSET:
+        raise ValueError("certificates know whole seconds of UTC only")
     if 1950 <= moment.year < 2050:
         return tlv(UTC_TIME, moment.strftime("%y%m%d%H%M%SZ").encode())
     return tlv(GENERALIZED_TIME, moment.strftime("%Y%m%d%H%M%SZ").encode())
@@ -66,29 +75,6 @@ def object_identifier(dotted: str) -> bytes:
     """An OBJECT IDENTIFIER from its dotted form."""
     first, second, *rest = map(int, dotted.split("."))
     return tlv(0x06, b"".join(_base128(arc) for arc in (first * 40 + second, *rest)))
-
-
-def read(data: bytes, start: int) -> tuple[int, int, int]:
-    """The tag of the value at ``start``, and where its content starts and ends.
-
-    Strict: single-byte tags, definite lengths in their shortest form. Raises ValueError.
-    """
-    if start + 2 > len(data):
-        raise ValueError("the data ends within a header")
-    tag, length, content = data[start], data[start + 1], start + 2
-    if tag & 0x1F == 0x1F:
-        raise ValueError("a tag of more than one byte")
-    if length & 0x80:
-        count = length & 0x7F
-        if not 1 <= count <= 4 or content + count > len(data):
-            raise ValueError("a length that is not allowed")
-        length = int.from_bytes(data[content : content + count])
-        if length < 0x80 or length >> 8 * (count - 1) == 0:
-            raise ValueError("a length that is not in its shortest form")
-        content += count
-    if content + length > len(data):
-        raise ValueError("a value longer than the data")
-    return tag, content, content + length
 
 
 def _base128(arc: int) -> bytes:
