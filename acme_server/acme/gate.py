@@ -75,9 +75,9 @@ class Gate:
         if jws.kid is None:
             raise _malformed('The JWS must be signed by an account, named in "kid".')
         account_id = self._account_id(jws.kid)
-        request.account = jws.kid[len(self._urls.account_prefix) :]
         account = await self._accounts.authenticate(account_id)
         jws.verify(self._key_of(account))
+        request.account = jws.kid[len(self._urls.account_prefix) :]
         await self._accept(request, jws)
         return Signed(Caller(account.id, account.thumbprint), account, jws.payload, jws.url)
 

@@ -90,8 +90,7 @@ class AcmeFrontEnd:
     def refuse(self, request: Request | None, error: ServerError) -> Response:
         """The problem document of ``error`` (RFC 8555, section 6.7)."""
         document = render_error(error)
-        response = problem_response(PROBLEMS[error.kind].status, document, error.kind)
-        headers = response.headers
+        headers: list[tuple[str, str]] = []
         if error.retry_after is not None:
             headers.append(("Retry-After", str(error.retry_after)))
         if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
@@ -100,8 +99,9 @@ class AcmeFrontEnd:
             if (account_id := parse_id(error.location)) is not None:
                 headers.append(("Location", self._urls.account(account_id)))
         elif error.kind is ErrorKind.USER_ACTION_REQUIRED and self._terms is not None:
+            document["instance"] = self._terms
             headers.append(("Link", f'<{self._terms}>;rel="terms-of-service"'))
-        return response
+        return problem_response(PROBLEMS[error.kind].status, document, error.kind, *headers)
 
     def complete(self, request: Request | None, response: Response) -> None:
         """Add what every answer carries; a fresh nonce to all but plain reads of the directory,

@@ -119,13 +119,15 @@ def test_private_members_are_refused_before_anything_is_computed(name: str, bits
     """A library that is given a wrong ``d`` looks for the factors: seconds of computing."""
     modulus = b64_int((1 << bits - 1) + 1)
     begun = time.process_time()
+    parse_jwk(RSA)
+    parsed = time.process_time()
     with pytest.raises(ServerError) as refused:
         parse_jwk({**RSA, "n": modulus, name: modulus})
-    took = time.process_time() - begun
+    ended = time.process_time()
 
     assert refused.value.kind is ErrorKind.BAD_PUBLIC_KEY
     assert "compromised" in refused.value.detail
-    assert took < 0.05
+    assert ended - parsed < 100 * (parsed - begun)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

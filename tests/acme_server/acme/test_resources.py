@@ -10,7 +10,7 @@ import pytest
 
 from acme_server.acme.directory import DirectoryMeta
 from policy.model.authorizations import AuthorizationStatus, Challenge, ChallengeStatus
-from policy.model.errors import ErrorKind, Problem
+from policy.model.errors import ErrorKind, Problem, ServerError
 from policy.model.ids import CertificateId
 from policy.model.orders import OrderStatus
 from support.acme import (
@@ -138,6 +138,47 @@ async def test_an_account_is_made_and_found_again(algorithm: str) -> None:
         "127.0.0.1",
     )
     assert (second.terms_agreed, second.only_return_existing) == (False, True)
+
+
+async def test_terms_to_agree_to_are_pointed_to() -> None:
+    terms = "https://acme.example/terms"
+    async with serve_acme(DirectoryMeta(terms_of_service=terms)) as served:
+        client = await served.client()
+        refusal = ServerError(ErrorKind.USER_ACTION_REQUIRED, "Agree first.")
+        served.fakes.accounts.refusal = refusal
+        reply = await client.post(served.urls.new_account, {})
+
+    assert reply.status == 403
+    assert reply.problem() == {
+        "type": "urn:ietf:params:acme:error:userActionRequired",
+        "detail": "Agree first.",
+        "status": 403,
+        "instance": terms,
+    }
+    assert reply.links == [f'<{terms}>;rel="terms-of-service"', INDEX]
+
+
+async def test_a_key_that_is_taken_points_to_its_account() -> None:
+    id_ = any_id()
+    async with serve_acme() as served:
+        client = await served.client()
+        served.fakes.accounts.refusal = ServerError(
+            ErrorKind.CONFLICT, "Taken.", location=encoded(id_)
+        )
+        reply = await client.post(served.urls.new_account, {})
+
+    assert (reply.status, reply.headers["location"]) == (409, served.urls.account(id_))
+
+
+async def test_who_is_too_fast_is_told_when_to_come_back() -> None:
+    async with serve_acme() as served:
+        client = await served.client()
+        served.fakes.accounts.refusal = ServerError(
+            ErrorKind.RATE_LIMITED, "Too many.", retry_after=90
+        )
+        reply = await client.post(served.urls.new_account, {})
+
+    assert (reply.status, reply.headers["retry-after"]) == (429, "90")
 
 
 async def test_an_account_is_read_updated_and_deactivated() -> None:
