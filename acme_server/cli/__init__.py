@@ -13,14 +13,14 @@ from acme_server.cli.authority import ca_group
 from acme_server.cli.certificates import certificate_group
 from acme_server.cli.configuration import config_group
 from acme_server.cli.database import db_group
-from acme_server.cli.doctor import doctor
+from acme_server.cli.doctor import doctor_command
 from acme_server.cli.orders import order_group
 from acme_server.cli.running import run
 from acme_server.cli.secrets import secrets_group
 
 _COMMANDS = (
     run,
-    doctor,
+    doctor_command,
     config_group,
     secrets_group,
     db_group,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("doctor")
 @click.option("--problems", is_flag=True, help="Leave out what is well.")
 @operator_command
-def doctor(invocation: Invocation, problems: bool) -> None:
+def doctor_command(invocation: Invocation, problems: bool) -> None:
     """Examine this installation, and say for each finding what to do.
 
     Exit codes: 0 all is well, 1 there are warnings, 2 there are errors.
