@@ -73,7 +73,7 @@ _ABANDONED = """
 """
 _ISSUERS = """
     SELECT name, certificate, parent, key, shards, is_active FROM issuers
-    ORDER BY created_at, name
+    ORDER BY created_at, parent NULLS FIRST, name
 """
 _CRLS = "SELECT issuer, shard, number, this_update, next_update FROM crls ORDER BY issuer, shard"
 _CHECK_VALUE = "SELECT sealed FROM sealed_secrets WHERE purpose = $1"
