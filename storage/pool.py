@@ -36,8 +36,6 @@ _UNAVAILABLE = (
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCatalogNameError,
-    # A wrong password or an unknown role: nothing that a request could have caused.
-    asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InternalClientError,
 )
 _COLLIDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)

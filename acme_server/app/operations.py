@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import asyncpg
+
 from acme_server.config.masterkey import make_master_key_file
 from acme_server.config.settings import Settings
 from acme_server.config.values import AutoMasterKey
@@ -208,7 +210,7 @@ def _explained() -> Iterator[None]:
 def _complete(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
-    except DatabaseUnavailable as error:
+    except (DatabaseUnavailable, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise OperationFailed(f"the database can't be used: {error}") from error
     except MigrationError as error:
         raise OperationFailed(str(error)) from error
