@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+BOOLEAN = 0x01
 INTEGER = 0x02
 BIT_STRING = 0x03
+OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
 SEQUENCE = 0x30
 SET = 0x31
+# Longer ones exist only to make readers work.
+_MAX_OID = 64
 
 
 def read(data: bytes, start: int) -> tuple[int, int, int]:
@@ -61,3 +65,17 @@ def positive_integer(content: bytes) -> int:
     if not content or content[0] & 0x80 or is_padded:
         raise ValueError("an integer that is not positive or not in its shortest form")
     return int.from_bytes(content)
+
+
+def dotted(oid: bytes) -> str:
+    """An OBJECT IDENTIFIER from its content, in dots. Raises ValueError."""
+    if not oid or oid[-1] & 0x80 or len(oid) > _MAX_OID:
+        raise ValueError("no object identifier")
+    arcs, arc = [], 0
+    for octet in oid:
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(arc)
+            arc = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
