@@ -1,7 +1,7 @@
-"""The ACME front end on a socket over use cases in memory, and a client of it.
+"""The ACME front end on a socket, and a client of it.
 
-For what the front end decides by itself: shapes, signatures, URLs, nonces, rendering. What needs
-the database is tested with the database.
+Over use cases in memory for what the front end decides by itself (shapes, signatures, URLs,
+nonces, rendering), over the database for the rest.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from acme_server.web.connections import Limits
 from acme_server.web.edge import Edge
 from acme_server.web.routes import Routes
 from acme_server.web.urls import Urls
-from acme_server.workflow.accounts import NewAccountRequest
+from acme_server.workflow.accounts import AccountUseCases, NewAccountRequest
 from acme_server.workflow.certificates import CertificateChain
+from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.nonces import NonceSeal, NonceUseCases
 from acme_server.workflow.orders import NewOrderRequest
 from policy.model.accounts import Account, AccountStatus, Caller
@@ -43,9 +44,11 @@ from policy.model.ids import (
     time_ordered_id,
 )
 from policy.model.orders import Order, OrderStatus
-from storage.nonces import RedeemResult
+from storage.accounts import Accounts
+from storage.nonces import NonceLedger, RedeemResult
 from support.edge import Reply, Served, Wire, listener
 from support.jose import ClientKey
+from support.workflow import House
 
 EXTERNAL_URL = "https://acme.example"
 JOSE = "application/jose+json"
@@ -282,20 +285,33 @@ def any_authorization(**changes: Any) -> Authorization:
 class AcmeServed(Served):
     """The ACME front end on a port."""
 
-    def __init__(self, edge: Edge, port: int, fakes: Fakes, urls: Urls) -> None:
+    def __init__(self, edge: Edge, port: int, urls: Urls) -> None:
         super().__init__(edge, port)
-        self.fakes = fakes
         self.urls = urls
 
     async def client(self, algorithm: str = "ES256") -> AcmeClient:
         """A client with a new key and no account."""
         return AcmeClient(self, await self.connect(), ClientKey.generate(algorithm))
 
+    async def connection_of(self, client: AcmeClient) -> AcmeClient:
+        """Another connection of the same client."""
+        other = AcmeClient(self, await self.connect(), client.key)
+        other.kid = client.kid
+        return other
+
     async def registered(self, algorithm: str = "ES256") -> AcmeClient:
         """A client with an account."""
         client = await self.client(algorithm)
         await client.register()
         return client
+
+
+class FakeServed(AcmeServed):
+    """The ACME front end over use cases in memory."""
+
+    def __init__(self, edge: Edge, port: int, urls: Urls, fakes: Fakes) -> None:
+        super().__init__(edge, port, urls)
+        self.fakes = fakes
 
 
 class AcmeClient:
@@ -305,16 +321,19 @@ class AcmeClient:
         self.urls = served.urls
         self.key = key
         self.kid: str | None = None
-        self._wire = wire
+        self.wire = wire
 
     async def request(
         self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Reply:
         """Any request."""
-        lines = {"Host": "acme.example", "Content-Length": str(len(body)), **(headers or {})}
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self._wire.send(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
-        return await self._wire.reply(to_head=method == "HEAD")
+        self._send(method, target, body, headers or {})
+        return await self.wire.reply(to_head=method == "HEAD")
+
+    def start(self, url: str, document: object) -> None:
+        """POST a JWS and don't wait for the answer."""
+        target = url.removeprefix(self.urls.origin)
+        self._send("POST", target, json.dumps(document).encode(), {"Content-Type": JOSE})
 
     async def nonce(self) -> str:
         """A fresh nonce."""
@@ -348,6 +367,11 @@ class AcmeClient:
         self.kid = reply.headers["location"]
         return reply
 
+    def _send(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> None:
+        lines = {"Host": "acme.example", "Content-Length": str(len(body)), **headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.wire.send(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+
     @property
     def account_id(self) -> str:
         """The account's id as in URLs."""
@@ -358,8 +382,8 @@ class AcmeClient:
 @contextlib.asynccontextmanager
 async def serve_acme(
     meta: DirectoryMeta | None = None, external_url: str = EXTERNAL_URL
-) -> AsyncIterator[AcmeServed]:
-    """Run the front end for the length of a test."""
+) -> AsyncIterator[FakeServed]:
+    """Run the front end over fakes for the length of a test."""
     fakes = Fakes()
     nonces = NonceUseCases(cast("Any", fakes.ledger), NonceSeal(bytes(32)))
     await nonces.start()
@@ -374,15 +398,44 @@ async def serve_acme(
         certificates=cast("Any", fakes.certificates),
         nonces=nonces,
     )
-    edge = Edge(Routes(front_end, front_end.routes()), limits=Limits())
-    sock = listener()
-    port = sock.getsockname()[1]
-    await edge.listen(sock)
-    served = AcmeServed(edge, port, fakes, urls)
+    edge, port = await _listen(front_end)
+    served = FakeServed(edge, port, urls, fakes)
     try:
         yield served
     finally:
         await served.close()
+
+
+@contextlib.asynccontextmanager
+async def serve_house(house: House, *, terms: str | None = None) -> AsyncIterator[AcmeServed]:
+    """Run the front end over the use cases on a database; several times makes several workers."""
+    nonces = NonceUseCases(NonceLedger(house.database), NonceSeal(bytes(32)))
+    await nonces.start()
+    urls = Urls(EXTERNAL_URL)
+    front_end = AcmeFrontEnd(
+        urls=urls,
+        meta=DirectoryMeta(terms_of_service=terms),
+        accounts=AccountUseCases(Accounts(house.database), SystemClock(), terms=terms),
+        orders=house.orders,
+        authorizations=house.authorizations,
+        issuance=house.issuance,
+        certificates=house.certificates,
+        nonces=nonces,
+    )
+    edge, port = await _listen(front_end)
+    served = AcmeServed(edge, port, urls)
+    try:
+        yield served
+    finally:
+        await served.close()
+
+
+async def _listen(front_end: AcmeFrontEnd) -> tuple[Edge, int]:
+    edge = Edge(Routes(front_end, front_end.routes()), limits=Limits())
+    sock = listener()
+    port = sock.getsockname()[1]
+    await edge.listen(sock)
+    return edge, port
 
 
 def encoded(id_: UUID) -> str:

@@ -26,7 +26,7 @@ from structlog.testing import capture_logs
 
 from acme_server.workflow.nonces import NonceSeal
 from policy.model.errors import ErrorKind, ServerError
-from support.acme import JOSE, AcmeClient, AcmeServed, any_id, encoded, serve_acme
+from support.acme import JOSE, AcmeClient, FakeServed, any_id, encoded, serve_acme
 from support.edge import Reply
 from support.jose import ClientKey, b64, b64_int, b64_json, mac
 
@@ -47,7 +47,7 @@ class Sent:
     headers: Mapping[str, str] | None = None
 
 
-Builder = Callable[[AcmeServed, AcmeClient], Awaitable[Sent]]
+Builder = Callable[[FakeServed, AcmeClient], Awaitable[Sent]]
 ROWS: dict[str, tuple[Builder, int, str]] = {}
 
 
@@ -68,7 +68,7 @@ def row(id_: str, status: int, kind: str) -> Callable[[Builder], Builder]:
 def body_row(id_: str, kind: str, make: Callable[[dict[str, Any]], object]) -> None:
     """A row that changes a right JWS for newOrder after it was signed."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = served.urls.new_order
         return Sent(url, make(client.key.sign(await client.header(url), ORDER)))
 
@@ -80,7 +80,7 @@ def header_row(
 ) -> None:
     """A row that signs another header for newOrder."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = served.urls.new_order
         return Sent(url, client.key.sign(change(await client.header(url)), ORDER))
 
@@ -90,7 +90,7 @@ def header_row(
 def key_row(id_: str, kind: str, jwk: Mapping[str, Any], algorithm: str = "RS256") -> None:
     """A row that registers with an embedded key, signed by whatever signs so."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = served.urls.new_account
         header = {"alg": algorithm, "jwk": jwk, "nonce": await client.nonce(), "url": url}
         signer = RSA if algorithm == "RS256" else P256
@@ -169,7 +169,7 @@ header_row("J061-nul", "malformed", lambda header: {**header, "kid": header["kid
 def text_header_row(id_: str, change: Callable[[str], str]) -> None:
     """A row that signs a header whose text was changed."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = served.urls.new_order
         text = json.dumps(await client.header(url))
         return Sent(url, client.key.sign(change(text).encode(), ORDER))
@@ -192,14 +192,14 @@ text_header_row("J079-infinity", appended('"x": Infinity'))
 
 
 @row("J031", 400, "badSignatureAlgorithm")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     jws = client.key.sign({**await client.header(url), "alg": "none"}, ORDER)
     return Sent(url, {**jws, "signature": ""})
 
 
 @row("J033", 400, "badSignatureAlgorithm")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_account
     jwk = {"kty": "oct", "k": b64(b"secret")}
     header = {"jwk": jwk, "nonce": await client.nonce(), "url": url}
@@ -207,7 +207,7 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 
 
 @row("J035", 400, "badSignatureAlgorithm")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     header = await client.header(url)
     del header["alg"]
@@ -220,7 +220,7 @@ key_row("J043", "malformed", {**RSA.jwk, "alg": "RS384"})
 
 
 @row("J049", 400, "badNonce")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     """The other signature over the same text verifies too; the nonce is what stops it."""
     url = served.urls.new_order
     jws = client.key.sign(await client.header(url), ORDER)
@@ -231,26 +231,26 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 
 
 @row("J055", 400, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_account
     return Sent(url, client.key.sign(await client.header(url), TERMS))
 
 
 @row("J055-jwk-elsewhere", 400, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     header = {"jwk": client.key.jwk, "nonce": await client.nonce(), "url": url}
     return Sent(url, client.key.sign(header, ORDER))
 
 
 @row("J051-other-key", 400, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     return Sent(url, ClientKey.generate().sign(await client.header(url), ORDER))
 
 
 @row("J051-other-algorithm", 400, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     return Sent(url, RSA.sign({**await client.header(url), "alg": "RS256"}, ORDER))
 
@@ -258,7 +258,7 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 def payload_row(id_: str, payload: object, target: str = "new_order") -> None:
     """A row with a right envelope and another payload."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = getattr(served.urls, target)
         header = await client.header(url)
         if target == "new_account":
@@ -304,7 +304,7 @@ payload_row("O059-number", {**ORDER, "profile": 5})
 def account_row(id_: str, payload: object) -> None:
     """A row that updates the client's account."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         assert client.kid is not None
         return Sent(client.kid, client.key.sign(await client.header(client.kid), payload))
 
@@ -320,7 +320,7 @@ account_row("A017-list", {"status": ["deactivated"]})
 def csr_row(id_: str, kind: str, payload: object) -> None:
     """A row that finalizes."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = served.urls.finalize(served.fakes.orders.order.id)
         return Sent(url, client.key.sign(await client.header(url), payload))
 
@@ -353,7 +353,7 @@ key_row("K-not-an-object", "malformed", ["EC"], "ES256")  # type: ignore[arg-typ
 def signed_key_row(id_: str, jwk: Mapping[str, Any], sign: Callable[[bytes], bytes]) -> None:
     """A row that registers with a weak key and a signature that this key verifies."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = served.urls.new_account
         algorithm = {"RSA": "RS256", "OKP": "EdDSA"}[jwk["kty"]]
         header = {"alg": algorithm, "jwk": jwk, "nonce": await client.nonce(), "url": url}
@@ -400,7 +400,7 @@ weak_rsa_row("K009-751", 751, P, Q)
 
 
 @row("K023", 400, "badPublicKey")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_account
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(bytes(32))}
     key = Ed25519PublicKey.from_public_bytes(bytes(32))
@@ -465,7 +465,7 @@ for number, url in enumerate(
 
 
 @row("N003", 400, "badNonce")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     jws = client.key.sign(await client.header(url), ORDER)
     assert (await client.send(url, jws)).status == 201
@@ -473,7 +473,7 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 
 
 @row("N003-after-a-failure", 400, "badNonce")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     """A request that fails later has used its nonce."""
     url = served.urls.new_order
     header = await client.header(url)
@@ -482,7 +482,7 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 
 
 @row("N013", 400, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     header = await client.header(url)
     nonce = header.pop("nonce")
@@ -491,26 +491,26 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 
 
 @row("N021", 400, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     jws = client.key.sign(await client.header(url), ORDER)
     return Sent(url, jws, headers={"Host": "u@evil/x"})
 
 
 @row("N023", 404, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = "https://acme.example/acme/%6eew-order"
     return Sent(url, client.key.sign(await client.header(url), ORDER))
 
 
 @row("N023-query", 403, "unauthorized")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     return Sent(url + "?x=1", client.key.sign(await client.header(url), ORDER))
 
 
 @row("N025", 400, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     """The inner JWS of a key change, sent as a request of its own."""
     url = served.urls.new_order
     inner = P256.sign({"jwk": P256.jwk, "url": url}, {"account": client.kid})
@@ -523,7 +523,7 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 def type_row(id_: str, content_type: str | None, headers: Mapping[str, str] | None = None) -> None:
     """A row with a right JWS and another media type or coding."""
 
-    async def build(served: AcmeServed, client: AcmeClient) -> Sent:
+    async def build(served: FakeServed, client: AcmeClient) -> Sent:
         url = served.urls.new_order
         jws = client.key.sign(await client.header(url), ORDER)
         return Sent(url, jws, content_type, headers)
@@ -543,7 +543,7 @@ type_row("W027-twice", JOSE, {"Content-Encoding": "gzip, gzip"})
 
 
 @row("W025", 415, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = served.urls.new_order
     jws = client.key.sign(await client.header(url), ORDER)
     body = gzip.compress(json.dumps(jws).encode())
@@ -551,20 +551,20 @@ async def _(served: AcmeServed, client: AcmeClient) -> Sent:
 
 
 @row("W029", 415, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
     body = part * 1000 + b"--x--\r\n"
     return Sent(served.urls.new_order, body, "multipart/form-data; boundary=x")
 
 
 @row("W011", 404, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     url = "https://acme.example/acme/nowhere"
     return Sent(url, client.key.sign(await client.header(url), b""))
 
 
 @row("J083-beyond", 413, "malformed")
-async def _(served: AcmeServed, client: AcmeClient) -> Sent:
+async def _(served: FakeServed, client: AcmeClient) -> Sent:
     return Sent(served.urls.new_order, b" " * 65_537)
 
 
@@ -599,7 +599,7 @@ async def test_a_hostile_request_is_refused_and_changes_nothing(id_: str) -> Non
 
         follower = client
         if reply.headers.get("connection") == "close":
-            follower = replace_connection(client, await served.client())
+            follower = await served.connection_of(client)
         assert (await with_nonce(follower, reply.headers["replay-nonce"])).status == 200
 
 
@@ -616,12 +616,6 @@ def assert_is_problem(reply: Reply, status: int, kind: str) -> None:
     assert reply.headers["cache-control"] == "no-store"
     if kind == "badSignatureAlgorithm":
         assert problem["algorithms"] == ["ES256", "ES384", "ES512", "EdDSA", "RS256"]
-
-
-def replace_connection(client: AcmeClient, other: AcmeClient) -> AcmeClient:
-    """The same account on another connection."""
-    other.key, other.kid = client.key, client.kid
-    return other
 
 
 async def with_nonce(client: AcmeClient, nonce: str) -> Reply:
