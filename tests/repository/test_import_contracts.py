@@ -67,7 +67,6 @@ def packages(tmp_path: Path) -> Checkout:
     for package in PACKAGES:
         for folder in sorted((ROOT / package).rglob("__init__.py")):
             checkout.plant(str(folder.relative_to(ROOT)), "")
-    checkout.plant("acme_server/app.py", "")
     return checkout
 
 
@@ -94,7 +93,8 @@ def test_contract_finds_a_violation(
 
 
 def test_app_may_open_the_database(packages: Checkout) -> None:
-    packages.append("acme_server/app.py", "import asyncpg\nimport storage\nimport policy.signing\n")
+    source = "import asyncpg\nimport storage\nimport policy.signing\n"
+    packages.plant("acme_server/app/planted.py", source)
 
     results = [
         packages.lint_imports(contract)
