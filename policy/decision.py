@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from datetime import datetime, timedelta
+from typing import Protocol, TypeAlias
+
+from policy.keys import CertificateKey
+from policy.model.identifiers import Identifier, IdentifierType
+from policy.names import NameRules
+from policy.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +36,136 @@ class NeedsApproval:
 
 
 Decision: TypeAlias = Allowed | Denied | NeedsApproval
+
+
+class TemplateFacts(Protocol):
+    """What is decided on: the certificate as it would be signed
+    (``policy.signing.template.CertificateTemplate``)."""
+
+    @property
+    def profile(self) -> Profile:
+        """The profile it was made from."""
+        ...
+
+    @property
+    def identifiers(self) -> tuple[Identifier, ...]:
+        """Its subject alternative names."""
+        ...
+
+    @property
+    def key(self) -> CertificateKey:
+        """Its public key."""
+        ...
+
+    @property
+    def not_before(self) -> datetime:
+        """Its first second."""
+        ...
+
+    @property
+    def not_after(self) -> datetime:
+        """Its last second."""
+        ...
+
+    @property
+    def must_staple(self) -> bool:
+        """Whether it has the TLS feature status_request."""
+        ...
+
+
+class ProofFacts(Protocol):
+    """How control of one name was proven."""
+
+    @property
+    def identifier(self) -> Identifier:
+        """The base name, without the ``*.`` of a wildcard."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The challenge type."""
+        ...
+
+
+def decide(
+    template: TemplateFacts, proofs: Iterable[ProofFacts], names: NameRules
+) -> Allowed | Denied:
+    """Whether the certificate may be signed, by the rules as they are now.
+
+    Everything is looked at again on the final template: what was checked on the request may have
+    come in on another way, and rules may have changed since.
+    """
+    facts = _Facts(template, tuple(proofs), names)
+    for name, rule in _RULES:
+        if (reason := rule(facts)) is not None:
+            return Denied(name, reason)
+    return Allowed(f"profile:{template.profile.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    template: TemplateFacts
+    proofs: Sequence[ProofFacts]
+    names: NameRules
+
+
+def _refusal_of_count(facts: _Facts) -> str | None:
+    count, most = len(facts.template.identifiers), facts.template.profile.maximum_identifiers
+    if 0 < count == len(set(facts.template.identifiers)) <= most:
+        return None
+    return f"a certificate of this profile has 1 to {most} different names"
+
+
+def _refusal_of_names(facts: _Facts) -> str | None:
+    allowed = facts.template.profile.identifier_types
+    for identifier in facts.template.identifiers:
+        is_served = identifier.type is not IdentifierType.IP or facts.names.ip
+        if identifier.type not in allowed or not is_served:
+            return f"{identifier.value} is of a type that is not served"
+        if (reason := facts.names.refusal_of(identifier)) is not None:
+            return reason
+    return None
+
+
+def _refusal_of_proofs(facts: _Facts) -> str | None:
+    accepted = facts.template.profile.challenge_types
+    proven = {p.identifier for p in facts.proofs if p.method in accepted}
+    by_dns = {p.identifier for p in facts.proofs if p.method in accepted and _is_dns(p)}
+    for identifier in facts.template.identifiers:
+        if identifier.base not in (by_dns if identifier.is_wildcard else proven):
+            return f"control of {identifier.value} is not proven"
+    return None
+
+
+def _is_dns(proof: ProofFacts) -> bool:
+    """Only the DNS proves control of all names below one (RFC 8555, section 7.1.3)."""
+    return proof.method.startswith("dns-")
+
+
+def _refusal_of_key(facts: _Facts) -> str | None:
+    reason = facts.template.profile.keys.refusal_of(facts.template.key)
+    return None if reason is None else f"the public key is refused: {reason}"
+
+
+def _refusal_of_validity(facts: _Facts) -> str | None:
+    template = facts.template
+    span = template.not_after + timedelta(seconds=1) - template.not_before
+    if timedelta(0) < span <= template.profile.maximum_validity:
+        return None
+    return f"certificates of this profile last at most {template.profile.maximum_validity}"
+
+
+def _refusal_of_must_staple(facts: _Facts) -> str | None:
+    if facts.template.must_staple and not facts.template.profile.allows_must_staple:
+        return "this profile does not issue certificates with the TLS feature extension"
+    return None
+
+
+_RULES: tuple[tuple[str, Callable[[_Facts], str | None]], ...] = (
+    ("count", _refusal_of_count),
+    ("names", _refusal_of_names),
+    ("control", _refusal_of_proofs),
+    ("key", _refusal_of_key),
+    ("validity", _refusal_of_validity),
+    ("must-staple", _refusal_of_must_staple),
+)

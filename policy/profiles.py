@@ -7,19 +7,25 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
 
+from policy.keys import KeyRules
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.identifiers import IdentifierType
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 DIGITAL_SIGNATURE = "digital_signature"
 KEY_ENCIPHERMENT = "key_encipherment"
+# The "challenge" of names that the operator configured as the server's own.
+CONFIGURED = "configured"
+# How far from now a certificate may start: a client whose clock is a little behind must accept
+# it, and a proof of control is not to be kept for later.
+MAX_BACKDATE = timedelta(hours=1)
+MAX_DELAY = timedelta(days=1)
 # RFC 5280, section 4.1.2.5: both ends belong to the validity.
 _INCLUSIVE = timedelta(seconds=1)
-
 
 _TLS_KEY_USAGES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -43,7 +49,9 @@ class Profile:
     Profiles are compared by identity, and their content by ``version``.
 
     ``key_usages`` are the KeyUsage bits by the type of the key (``ec``, ``rsa``);
-    ``extended_key_usages`` are OIDs; ``policies`` the OIDs of certificate policies.
+    ``extended_key_usages`` are OIDs; ``policies`` the OIDs of certificate policies;
+    ``challenge_types`` the ways to prove control that it accepts; ``allows_must_staple`` whether
+    a CSR may ask for the TLS feature extension (RFC 7633).
     """
 
     name: str
@@ -56,48 +64,73 @@ class Profile:
     identifier_types: frozenset[IdentifierType] = frozenset({IdentifierType.DNS})
     maximum_identifiers: int = 100
     policies: tuple[str, ...] = ()
+    keys: KeyRules = field(default_factory=KeyRules)
+    challenge_types: frozenset[str] = frozenset({"http-01", "dns-01", "tls-alpn-01"})
+    allows_must_staple: bool = False
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.validity <= self.maximum_validity:
             raise ValueError(f"profile {self.name}: validity must be above 0 and below its maximum")
-        if not timedelta(0) <= self.backdate < self.validity:
-            raise ValueError(f"profile {self.name}: backdate must be below the validity")
+        if not timedelta(0) <= self.backdate <= min(MAX_BACKDATE, self.validity - _INCLUSIVE):
+            raise ValueError(f"profile {self.name}: backdate must be below the validity and 1 h")
 
     @cached_property
     def version(self) -> str:
         """Changes with whatever changes a certificate: a hash of the profile, 16 hex digits."""
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        text = json.dumps(content | {"key_usages": self._usages()}, default=_plain)
+        text = json.dumps(content, default=_plain, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def check_requested_validity(
-        self, not_before: datetime | None, not_after: datetime | None, now: datetime
+        self,
+        not_before: datetime | None,
+        not_after: datetime | None,
+        now: datetime,
+        issuer_not_after: datetime | None = None,
     ) -> None:
         """Raises ServerError(MALFORMED) for a validity that no certificate of this profile could
         have: it is never silently altered (RFC 8555, section 7.4)."""
-        start, end = self.validity_of(not_before, not_after, now)
-        if end <= start:
-            raise _malformed("notAfter must be later than notBefore.")
-        if end + _INCLUSIVE - start > self.maximum_validity:
-            raise _malformed(
-                f"The profile {self.name} allows certificates of at most {self.maximum_validity}."
-            )
-        if end <= now:
-            raise _malformed("notAfter has passed.")
-        if start < now - self.backdate - timedelta(minutes=1):
-            raise _malformed("notBefore is in the past.")
+        self.validity_of(not_before, not_after, now, issuer_not_after)
 
     def validity_of(
-        self, not_before: datetime | None, not_after: datetime | None, now: datetime
+        self,
+        not_before: datetime | None,
+        not_after: datetime | None,
+        now: datetime,
+        issuer_not_after: datetime | None = None,
     ) -> tuple[datetime, datetime]:
-        """notBefore and notAfter of a certificate made at ``now``, in whole seconds."""
-        present = now.replace(microsecond=0)
-        start = present - self.backdate if not_before is None else not_before
-        end = start + self.validity - _INCLUSIVE if not_after is None else not_after
-        return start.replace(microsecond=0), end.replace(microsecond=0)
+        """notBefore and notAfter of a certificate made at ``now``, in whole seconds of UTC.
 
-    def _usages(self) -> dict[str, list[str]]:
-        return {kind: sorted(usages) for kind, usages in sorted(self.key_usages.items())}
+        Where no end is asked for, it is the profile's or the issuer's, whichever comes first.
+        Raises ServerError(MALFORMED) for what can't be had as asked for.
+        """
+        present = now.replace(microsecond=0)
+        start = present - self.backdate if not_before is None else _checked_start(not_before, now)
+        if not_after is None:
+            end = start + self.validity - _INCLUSIVE
+            return start, end if issuer_not_after is None else min(end, issuer_not_after)
+        if not_after > start + self.maximum_validity - _INCLUSIVE:
+            raise _malformed(
+                f"The profile {self.name} allows certificates of at most {self.maximum_validity}, "
+                "both ends included."
+            )
+        if issuer_not_after is not None and not_after > issuer_not_after:
+            raise _malformed(f"The CA itself ends earlier than notAfter, at {issuer_not_after}.")
+        if not_after <= max(start, present):
+            raise _malformed("notAfter must be later than notBefore, and in the future.")
+        return start, _utc(not_after)
+
+
+def _checked_start(not_before: datetime, now: datetime) -> datetime:
+    if not_before < now - MAX_BACKDATE:
+        raise _malformed(f"notBefore is more than {MAX_BACKDATE} ago; place a new order.")
+    if not_before > now + MAX_DELAY:
+        raise _malformed(f"notBefore is more than {MAX_DELAY} ahead.")
+    return _utc(not_before)
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(microsecond=0)
 
 
 def _plain(value: object) -> object:
@@ -105,6 +138,10 @@ def _plain(value: object) -> object:
         return value.total_seconds()
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, KeyRules):
+        return {entry.name: getattr(value, entry.name) for entry in fields(value)}
     raise TypeError(f"a profile holds no {type(value).__name__}")
 
 
@@ -125,4 +162,5 @@ SERVICE = Profile(
     maximum_validity=timedelta(days=30),
     identifier_types=frozenset(IdentifierType),
     maximum_identifiers=10,
+    challenge_types=frozenset({CONFIGURED}),
 )

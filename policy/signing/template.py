@@ -14,10 +14,9 @@ from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from policy.keys import CertificateKey
+from policy.keys import CertificateKey, KeyKind, kind_of
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.profiles import CommonName, Profile
 from policy.signing import der
@@ -26,6 +25,8 @@ _DNS_NAME = 0x82
 _IP_ADDRESS = 0x87
 _VERSION_3 = der.explicit(0, der.integer(b"\x02"))
 _EMPTY_NAME = der.sequence()
+# TLS feature status_request (RFC 7633, section 4.2.3.1).
+_MUST_STAPLE = der.extension("1.3.6.1.5.5.7.1.24", der.sequence(der.integer(b"\x05")))
 _MAX_COMMON_NAME = 64
 _USAGE_NAMES = (
     "digital_signature",
@@ -76,6 +77,7 @@ class CertificateTemplate:
     spki: bytes
     not_before: datetime
     not_after: datetime
+    must_staple: bool = False
 
     @property
     def shard(self) -> int:
@@ -94,10 +96,10 @@ class CertificateTemplate:
 def build_tbs(template: CertificateTemplate) -> bytes:
     """The DER of the TBSCertificate."""
     issuer = template.issuer
-    kind = "rsa" if isinstance(template.key, rsa.RSAPublicKey) else "ec"
     subject = _subject(template.common_name)
     extensions = der.sequence(
-        _fixed_extensions(template.profile, issuer, kind),
+        _fixed_extensions(template.profile, issuer, kind_of(template.key)),
+        _MUST_STAPLE if template.must_staple else b"",
         _crl_distribution_point(issuer.crl_url(template.shard)),
         _subject_key_identifier(template.spki),
         _subject_alternative_name(template.identifiers, is_critical=subject == _EMPTY_NAME),
@@ -145,7 +147,7 @@ def _subject(common_name: str | None) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _fixed_extensions(profile: Profile, issuer: IssuerFacts, kind: str) -> bytes:
+def _fixed_extensions(profile: Profile, issuer: IssuerFacts, kind: KeyKind) -> bytes:
     """The extensions that don't depend on the certificate, encoded one after the other."""
     usages = profile.key_usages[kind]
     usage = x509.KeyUsage(**{name: name in usages for name in _USAGE_NAMES})
