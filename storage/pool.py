@@ -42,6 +42,10 @@ _COLLIDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _ROWS = re.compile(r"(\d+)$")
 
 
+class LoginRefused(Exception):
+    """The database is there, and refuses the role or its password."""
+
+
 class Database:
     """A pool of connections. Every method raises DatabaseUnavailable when the database can't be
     reached or doesn't answer in time; the pool recovers by itself when it is back.
@@ -66,7 +70,10 @@ class Database:
         idle_timeout: float = 30.0,
         acquire_timeout: float = 5.0,
     ) -> Self:
-        """Connect to ``url``; times in seconds. Raises DatabaseUnavailable; never waits long."""
+        """Connect to ``url``; times in seconds; never waits long.
+
+        Raises DatabaseUnavailable, LoginRefused.
+        """
         try:
             pool = await asyncpg.create_pool(
                 url,
@@ -91,6 +98,8 @@ class Database:
             )
         except _UNAVAILABLE as error:
             raise DatabaseUnavailable(_describe(error)) from error
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            raise LoginRefused(_describe(error)) from error
         return cls(pool, acquire_timeout)
 
     async def close(self) -> None:
