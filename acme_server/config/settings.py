@@ -50,6 +50,14 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"
 _SUBJECT_PART = r"(?! ).{1,48}(?<! )"
 
 
+def _seconds(count: int) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def _days(count: int) -> timedelta:
+    return timedelta(days=count)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
     """Where everything is kept. ``url`` is ``embedded`` or PostgreSQL's URL."""
@@ -75,24 +83,18 @@ class DatabaseSettings:
         Integer(2, 200), "The most connections that one process opens.", 10, live=True
     )
     statement_timeout: timedelta = setting(
-        Duration("100ms", "10m"),
-        "The longest a statement may take.",
-        timedelta(seconds=10),
-        live=True,
+        Duration("100ms", "10m"), "The longest a statement may take.", _seconds(10), live=True
     )
     lock_timeout: timedelta = setting(
-        Duration("100ms", "10m"), "The longest wait for a lock.", timedelta(seconds=5), live=True
+        Duration("100ms", "10m"), "The longest wait for a lock.", _seconds(5), live=True
     )
     idle_timeout: timedelta = setting(
-        Duration("1s", "10m"),
-        "The longest a transaction may do nothing.",
-        timedelta(seconds=30),
-        live=True,
+        Duration("1s", "10m"), "The longest a transaction may do nothing.", _seconds(30), live=True
     )
     acquire_timeout: timedelta = setting(
         Duration("100ms", "1m"),
         "The longest a request waits for a connection before it is answered 503.",
-        timedelta(seconds=5),
+        _seconds(5),
         live=True,
     )
     bin_dir: Path | None = setting(
@@ -171,7 +173,7 @@ class ServerSettings:
     drain: timedelta = setting(
         Duration("0s", "10m"),
         "How long a process that stops keeps idle connections open.",
-        timedelta(seconds=10),
+        _seconds(10),
         live=True,
     )
     body_limit: int = setting(
@@ -180,25 +182,25 @@ class ServerSettings:
     header_timeout: timedelta = setting(
         Duration("1s", "2m"),
         "From the connection, and from the first byte of a request, to the end of its head.",
-        timedelta(seconds=10),
+        _seconds(10),
         live=True,
     )
     body_timeout: timedelta = setting(
         Duration("1s", "5m"),
         "From the end of a request's head to the end of its body.",
-        timedelta(seconds=20),
+        _seconds(20),
         live=True,
     )
     idle_timeout: timedelta = setting(
         Duration("1s", "1h"),
         "How long a connection may rest between two requests.",
-        timedelta(seconds=60),
+        _seconds(60),
         live=True,
     )
     response_timeout: timedelta = setting(
         Duration("1s", "5m"),
         "How long a client may take to read an answer.",
-        timedelta(seconds=30),
+        _seconds(30),
         live=True,
     )
     max_connections: int = setting(
@@ -238,22 +240,16 @@ class AcmeSettings:
         live=True,
     )
     order_lifetime: timedelta = setting(
-        Duration("5m", "30d"),
-        "How long an order may stay unfinished.",
-        timedelta(days=7),
-        live=True,
+        Duration("5m", "30d"), "How long an order may stay unfinished.", _days(7), live=True
     )
     authorization_lifetime: timedelta = setting(
         Duration("5m", "398d"),
         "How long a proof of control may be used again by its account.",
-        timedelta(days=30),
+        _days(30),
         live=True,
     )
     pending_authorization_lifetime: timedelta = setting(
-        Duration("5m", "30d"),
-        "How long a client has time to prove control.",
-        timedelta(days=7),
-        live=True,
+        Duration("5m", "30d"), "How long a client has time to prove control.", _days(7), live=True
     )
     authorization_reuse: bool = setting(
         Boolean(), "Whether a new order takes valid authorizations of its account.", True, live=True
@@ -311,25 +307,25 @@ class ValidationSettings:
     deadline: timedelta = setting(
         Duration("1s", "5m"),
         "The longest a validation may take, with all attempts.",
-        timedelta(seconds=20),
+        _seconds(20),
         live=True,
     )
     connect_timeout: timedelta = setting(
         Duration("100ms", "1m"),
         "The longest wait for a target's connection, and for its TLS handshake.",
-        timedelta(seconds=5),
+        _seconds(5),
         live=True,
     )
     response_timeout: timedelta = setting(
         Duration("100ms", "1m"),
         "The longest wait for the answer of an http-01 target.",
-        timedelta(seconds=5),
+        _seconds(5),
         live=True,
     )
     dns_timeout: timedelta = setting(
         Duration("100ms", "30s"),
         "The longest wait for one answer of one DNS server; each is asked twice.",
-        timedelta(seconds=2),
+        _seconds(2),
         live=True,
     )
     retries: int = setting(
@@ -339,7 +335,7 @@ class ValidationSettings:
         live=True,
     )
     retry_delay: timedelta = setting(
-        Duration("0s", "1m"), "The pause before a retry.", timedelta(seconds=1), live=True
+        Duration("0s", "1m"), "The pause before a retry.", _seconds(1), live=True
     )
     concurrency: int = setting(
         Integer(1, 10_000), "The most validations at a time in one process.", 100, live=True
@@ -383,22 +379,19 @@ class CaSettings:
         Word(KeyType), "The keys of the root and the issuing CA.", KeyType.EC_P256
     )
     root_lifetime: timedelta = setting(
-        Duration("1d", "10950d"), "The validity of the root.", timedelta(days=3650)
+        Duration("1d", "10950d"), "The validity of the root.", _days(3650)
     )
     issuing_lifetime: timedelta = setting(
-        Duration("1d", "10950d"), "The validity of the issuing CA.", timedelta(days=1825)
+        Duration("1d", "10950d"), "The validity of the issuing CA.", _days(1825)
     )
     certificate_lifetime: timedelta = setting(
-        Duration("10m", "398d"), "The validity of certificates.", timedelta(days=90), live=True
+        Duration("10m", "398d"), "The validity of certificates.", _days(90), live=True
     )
     crl_lifetime: timedelta = setting(
-        Duration("1h", "365d"),
-        "From a CRL's thisUpdate to its nextUpdate.",
-        timedelta(days=7),
-        live=True,
+        Duration("1h", "365d"), "From a CRL's thisUpdate to its nextUpdate.", _days(7), live=True
     )
     crl_interval: timedelta = setting(
-        Duration("1m", "30d"), "How often a CRL is made anew.", timedelta(days=1), live=True
+        Duration("1m", "30d"), "How often a CRL is made anew.", _days(1), live=True
     )
     shards: int = setting(
         Integer(1, 1024), "The number of CRLs that certificates are spread over.", 8, lab=1
