@@ -20,6 +20,6 @@ def run(config: Path | None) -> None:
     """
     refuse_intruders()
     settings = Invocation(config, is_json=False).settings()
-    from acme_server.process import parent
+    from acme_server.process.parent import run as run_parent
 
-    sys.exit(parent.run(settings))
+    sys.exit(run_parent(settings))
