@@ -22,8 +22,9 @@ from typing import IO, Any
 import asyncpg
 
 from storage.dumps import DumpError, dump, load
-from storage.embedded.binaries import find_clients
+from storage.embedded.binaries import Binaries, find_clients
 from storage.embedded.cluster import run_apart
+from storage.embedded.errors import EmbeddedPostgresError
 from storage.embedded.progress import Progress
 from storage.migrations import known_migrations
 
@@ -107,7 +108,7 @@ def backup(
     if target.exists():
         raise BackupError(f"{target} exists already. Name another file, or remove it.")
     facts = run_apart(_read_facts(owner_url))
-    clients = find_clients(bin_dir, server_major=facts["postgres_major"])
+    clients = _find_clients(bin_dir, facts["postgres_major"])
     progress(f"Dumping the database to {target}")
     with _dumping(), _new_file(target) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open(_DUMP, "w", force_zip64=True) as stream:
@@ -115,7 +116,7 @@ def backup(
         manifest = Manifest(
             format=_FORMAT,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            acme_server=importlib.metadata.version("acme-server"),
+            acme_server=_own_version(),
             pg_dump_major=clients.major,
             dump_bytes=size,
             dump_sha256=digest,
@@ -224,6 +225,13 @@ def _read_manifest(source: Path, archive: zipfile.ZipFile) -> Manifest:
     return Manifest(**fields)
 
 
+def _own_version() -> str:
+    try:
+        return importlib.metadata.version("acme-server")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # a tree that was never installed
+
+
 def _check_sum(source: Path, archive: zipfile.ZipFile, manifest: Manifest) -> None:
     digest = hashlib.sha256()
     with archive.open(_DUMP) as stream:
@@ -243,8 +251,15 @@ def _check_migrations(source: Path, manifest: Manifest) -> None:
         )
 
 
+def _find_clients(bin_dir: Path | None, server_major: int) -> Binaries:
+    try:
+        return find_clients(bin_dir, server_major=server_major)
+    except EmbeddedPostgresError as error:
+        raise BackupError(str(error)) from error
+
+
 def _find_restore(bin_dir: Path | None, server_major: int, manifest: Manifest) -> str:
-    clients = find_clients(bin_dir, server_major=max(server_major, manifest.pg_dump_major))
+    clients = _find_clients(bin_dir, max(server_major, manifest.pg_dump_major))
     if server_major < min(clients.major, _FIRST_WITH_TRANSACTION_TIMEOUT):
         raise BackupError(
             f"database.bin_dir: the backup can't be restored to PostgreSQL {server_major} by the"

@@ -6,15 +6,13 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
+from storage.migrations import migrate
+from storage.pool import Database
 from support.postgres import APPLICATION, TEMPLATE, PostgresCluster, run_apart, run_cluster
-
-if TYPE_CHECKING:
-    from storage.pool import Database
 
 _LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -46,8 +44,6 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_cluster: PostgresCluster) -> str:
     """The name of a database that has all tables and no rows; nobody may connect to it."""
-    from storage.migrations import migrate
-
     postgres_cluster.create_database(TEMPLATE)
     run_apart(migrate(postgres_cluster.owner_url(TEMPLATE), APPLICATION))
     return TEMPLATE
@@ -86,8 +82,6 @@ def owner_url(postgres_cluster: PostgresCluster, migrated_database: str) -> str:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The fresh migrated database, opened as the role that serves."""
-    from storage.pool import Database
-
     database = await Database.open(database_url)
     yield database
     await database.close()

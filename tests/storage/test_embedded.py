@@ -243,7 +243,7 @@ def test_a_start_waits_for_what_a_killed_postmaster_left_behind(
     running: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query(running.owner_url, "CREATE TABLE kept AS SELECT 7 AS answer")
-    straggler = _children(running.pid)[-1]
+    straggler = _child(running.pid, "checkpointer")
     os.kill(straggler, signal.SIGSTOP)
     wait_for_end(kill_postmaster(running))
     running.stop()
@@ -363,8 +363,9 @@ class _Reaction:
     warning = info
 
 
-def _children(pid: int | None) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def _child(pid: int | None, name: str) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next(int(c) for c in children if name in Path(f"/proc/{c}/cmdline").read_text())
 
 
 def _password_in(url: str) -> str:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from storage.embedded import EmbeddedPostgresError, find_binaries
 from storage.embedded import binaries as module
+from storage.embedded.binaries import find_clients
 from support.checkout import ROOT
 
+SERVER = ("postgres", "initdb")
+CLIENTS = ("pg_dump", "pg_restore")
 
-def install(bin_dir: Path, version: str, *, interpreter: str = "/bin/sh") -> Path:
+
+def install(
+    bin_dir: Path,
+    version: str,
+    *,
+    programs: Sequence[str] = SERVER,
+    interpreter: str = "/bin/sh",
+) -> Path:
     """Programs that say which version they are."""
     bin_dir.mkdir(parents=True)
-    for name in ("postgres", "initdb"):
+    for name in programs:
         program = bin_dir / name
         program.write_text(f"#!{interpreter}\necho '{name} (PostgreSQL) {version}'\n")
         program.chmod(0o755)
@@ -127,3 +138,27 @@ def test_the_package_never_imports_the_wheel() -> None:
     )
 
     assert answer.stdout == "False\n"
+
+
+def test_a_server_is_dumped_by_programs_of_its_own_version(bare_machine: Path) -> None:
+    for major in ("15", "16", "18"):
+        install(bare_machine / "installed" / major / "bin", f"{major}.1", programs=CLIENTS)
+
+    assert find_clients(None, server_major=16).major == 16
+    assert find_clients(None, server_major=17).major == 18
+
+
+def test_programs_older_than_the_server_are_refused_with_what_to_install(
+    bare_machine: Path,
+) -> None:
+    old = install(bare_machine / "chosen", "15.1", programs=CLIENTS)
+    install(bare_machine / "installed" / "18" / "bin", "18.1", programs=CLIENTS)
+
+    with pytest.raises(EmbeddedPostgresError, match=r"database\.bin_dir: .*postgresql-client-17"):
+        find_clients(old, server_major=17)
+
+
+def test_a_machine_with_clients_only_can_dump(bare_machine: Path) -> None:
+    install(bare_machine / "path", "17.1", programs=CLIENTS)
+
+    assert find_clients(None, server_major=17).bin_dir == bare_machine / "path"

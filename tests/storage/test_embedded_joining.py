@@ -24,7 +24,9 @@ def no_keeper_stays(open_dir: Path, data_dir: Path) -> Iterator[None]:
     yield
     if data_dir.exists():
         directory = DataDirectory(data_dir)
-        assert FileLock(directory.database_lock, directory.open_file).take(patience=PATIENCE)
+        lock = FileLock(directory.database_lock, directory.open_file)
+        assert lock.take(patience=PATIENCE)
+        lock.release()
 
 
 @pytest.fixture

