@@ -1,4 +1,4 @@
-"""Messages between the parent and a child: JSON objects, one per line, on a socket pair."""
+"""Messages between the parent and a child: JSON, one per line, on a socket pair."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ _MAX_LINE = 4 * 1024 * 1024
 
 
 class Message(enum.StrEnum):
-    """What is said. From a child: ACCEPTING once it serves, RETIRING when it was asked to stop
-    by an operator and waits for its replacement, METRICS. From the parent: GO to a retiring
-    child, STOP, RELOAD."""
+    """What is said.
+
+    A child says ACCEPTING once it serves, RETIRING when an operator asked it to stop and it waits
+    for its replacement, RELOADED, and METRICS with its samples. The parent says GO, after which
+    the child ends in good order, and RELOAD with the TLS files as they are now.
+    """
 
     ACCEPTING = "accepting"
     RETIRING = "retiring"
+    RELOADED = "reloaded"
     METRICS = "metrics"
     GO = "go"
-    STOP = "stop"
     RELOAD = "reload"
 
 
+class Gibberish(Exception):
+    """The other end said what is no message."""
+
+
 class Channel:
-    """One end of the pair. ``receive`` ends with None when the other end is gone."""
+    """One end of the pair."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -39,15 +46,20 @@ class Channel:
         return cls(reader, writer)
 
     async def receive(self) -> tuple[Message, Any] | None:
-        """The next message and its content; None at the end."""
+        """The next message and its content; None when the other end is gone. Raises Gibberish."""
         try:
             line = await self._reader.readline()
-        except (ConnectionError, ValueError):
+        except ConnectionError:
             return None
+        except ValueError as error:
+            raise Gibberish("a line without end") from error
         if not line.endswith(b"\n"):
             return None
-        kind, content = orjson.loads(line)
-        return Message(kind), content
+        try:
+            kind, content = orjson.loads(line)
+            return Message(kind), content
+        except (ValueError, TypeError) as error:
+            raise Gibberish(str(error)) from error
 
     def send(self, kind: Message, content: object = None) -> None:
         """Say something; lost if the other end is gone."""
@@ -55,12 +67,16 @@ class Channel:
             self._writer.write(orjson.dumps([kind.value, content]) + b"\n")
 
     async def flush(self) -> None:
-        """Wait until what was said is on its way."""
+        """Wait until the other end takes what it was told."""
         try:
             await self._writer.drain()
         except ConnectionError:
             return
 
-    def close(self) -> None:
-        """Close this end."""
+    async def close(self) -> None:
+        """Send the rest and close this end."""
         self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except ConnectionError:
+            return

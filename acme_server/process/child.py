@@ -1,176 +1,230 @@
-"""A child process: ``python -m acme_server.process.child ROLE CHANNEL PARENT NAME=FD…``.
-
-It reads who it is from the channel's first line's worth of bytes (a pickle that only the parent
-can have written: the pair has no other end), gives up root, builds its part of the server, and
-serves until it is told to stop.
-"""
+"""The life of a child, whatever its role: it is told everything, gives root up, works, ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib
 import os
-import pickle
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import structlog
 
 from acme_server.app.context import ProcessContext
 from acme_server.process.channel import Channel, Message
+from acme_server.process.handover import Handover, decode_handover
 from acme_server.process.logsetup import set_up_log
-from acme_server.process.metrics import ChildMetrics
+from acme_server.process.metrics import ProcessMetrics
 from acme_server.process.privileges import become, die_with_parent
+from acme_server.process.program import Role, load
+from acme_server.process.tlsfiles import TlsCopies, TlsPem
+from policy.model.errors import DatabaseUnavailable
 
-HTTP = "http"
-BACKGROUND = "background"
-_LENGTH = 4
 _METRICS_SECONDS = 1.0
-# Imported while root can still read them: what libraries import when they first need it.
-_IMPORTED_LATE = (
-    "encodings.idna",
-    "asyncpg",
-    "uvloop",
-    "dns.asyncresolver",
-    "dns.rdtypes.ANY",
-    "dns.rdtypes.IN",
-)
+# What libraries import when they first need it: imported while root can still read it.
+_IMPORTED_LATE = ("asyncpg", "uvloop", "dns.asyncresolver", "aiohttp", "traceback", "linecache")
+_ENCODINGS = ("ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16")
 _RECORD_TYPES = ("A", "AAAA", "CNAME", "TXT", "SOA", "NS", "CAA", "OPT", "DNAME", "RRSIG")
+_log = structlog.get_logger()
 
 
-def main(arguments: list[str]) -> int:
-    """Run one child; its exit status."""
-    role, channel_fd, parent, *named = arguments
-    # The terminal's Ctrl-C goes to everybody; the parent decides what happens.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end = socket.socket(fileno=int(channel_fd))
-    context = _read_context(end)
-    set_up_log(context.settings.logging, role)
-    _import_late_modules(role)
-    become(context.account)
-    die_with_parent(int(parent))
-    listeners = {
-        name: socket.socket(fileno=int(fd))
-        for name, _, fd in (entry.partition("=") for entry in named)
-    }
-    return _run(_Child(role, context, listeners).run(end))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What a child's work is made from."""
+
+    context: ProcessContext
+    factory: Callable[..., Any]
+    listeners: Mapping[str, socket.socket]
+    metrics: ProcessMetrics
 
 
-def send_context(end: socket.socket, context: ProcessContext) -> None:
-    """The parent's side of the handover."""
-    data = pickle.dumps(context)
-    end.sendall(len(data).to_bytes(_LENGTH) + data)
+class Work(Protocol):
+    """What a child does, by role."""
+
+    async def start(self) -> None:
+        """Returns once it works. Raises DatabaseUnavailable."""
+        ...
+
+    async def work(self) -> None:
+        """Cancelled when the child is to go; an earlier return or error ends the child."""
+        ...
+
+    async def reload(self) -> None:
+        """Take up the TLS files, which may have changed."""
+        ...
+
+    async def finish(self) -> None:
+        """End in good order what ``start`` began."""
+        ...
 
 
-class _Child:
-    """The life of one child."""
+def main(role: Role, make: Callable[[Equipment], Work]) -> int:
+    """Run this process as a child of ``role``; its exit status.
+
+    Standard input holds the handover. Signals: SIGTERM is an operator's wish to have this very
+    process replaced, SIGHUP and SIGINT are meant for the parent.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    handover = _receive_handover()
+    set_up_log(handover.context.settings.logging, role)
+    factory = load(handover.factory)
+    _import_late_modules()
+    become(handover.context.account)
+    die_with_parent(handover.parent)
+    copies = None if handover.tls is None else TlsCopies(handover.tls)
+    equipment = _equip(role, handover, factory, copies)
+    end = _inherited(handover.channel)
+    return _run(handover.loop, _live(equipment, make(equipment), copies, end))
+
+
+async def _live(
+    equipment: Equipment, work: Work, copies: TlsCopies | None, end: socket.socket
+) -> int:
+    life = _Life(equipment, work, copies, await Channel.open(end))
+    return await life.run()
+
+
+class _Life:
+    """From the start of the event loop to the end of the process."""
 
     def __init__(
-        self, role: str, context: ProcessContext, listeners: dict[str, socket.socket]
+        self, equipment: Equipment, work: Work, copies: TlsCopies | None, channel: Channel
     ) -> None:
-        self._role = role
-        self._context = context
-        self._listeners = listeners
-        self._metrics = ChildMetrics()
+        self._metrics = equipment.metrics
+        self._work = work
+        self._copies = copies
+        self._channel = channel
         self._is_retiring = False
 
-    async def run(self, end: socket.socket) -> int:
-        """Serve until told to stop."""
-        channel = await Channel.open(end)
+    async def run(self) -> int:
+        """Work until told to go; the exit status."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._retire, channel)
-        self._metrics.started(self._role)
-        reporting = loop.create_task(self._report(channel))
+        loop.add_signal_handler(signal.SIGTERM, self._retire)
+        listening = loop.create_task(self._listen())
+        reporting = loop.create_task(self._report())
+        reporting.add_done_callback(_note_failure)
         try:
-            serve = self._serve_http if self._role == HTTP else self._work_in_background
-            await serve(channel)
+            return await self._work_until_told(listening)
+        except DatabaseUnavailable as error:
+            _log.warning("process_gave_up", reason=str(error))
+            return 1
+        except Exception:  # noqa: BLE001 - the outermost frame: whatever it is goes to the log
+            _log.exception("process_failed")
+            return 1
         finally:
+            listening.cancel()
             reporting.cancel()
-            channel.send(Message.METRICS, self._metrics.snapshot())
-            await channel.flush()
-            channel.close()
+            self._channel.send(Message.METRICS, self._metrics.snapshot())
+            await self._channel.close()
+
+    async def _work_until_told(self, told: asyncio.Task[None]) -> int:
+        if await _was_done_first(told, self._work.start()):
+            return 0
+        self._channel.send(Message.ACCEPTING)
+        if not await _was_done_first(told, self._work.work()):
+            _log.error("process_stopped_working")
+            return 1
+        await self._work.finish()
         return 0
 
-    async def _serve_http(self, channel: Channel) -> None:
-        from acme_server.app.http import build_http_worker
+    async def _listen(self) -> None:
+        """Returns when the parent said GO."""
+        while (received := await self._channel.receive()) is not None:
+            kind, content = received
+            if kind is Message.GO:
+                return
+            if kind is Message.RELOAD:
+                await self._reload(content)
+        # The parent is dead. Where the kernel does not end us we do: its successor needs the ports.
+        os._exit(1)
 
-        worker = await build_http_worker(self._context, self._metrics)
-        await worker.start(self._listeners)
-        channel.send(Message.ACCEPTING)
-        while (received := await channel.receive()) is not None:
-            if received[0] is Message.RELOAD:
-                await worker.reload()
-            elif received[0] in (Message.STOP, Message.GO):
-                break
-        await worker.drain(self._context.settings.server.drain.total_seconds())
+    async def _reload(self, files: Mapping[str, str] | None) -> None:
+        if files is not None and self._copies is not None:
+            pem = {name: text.encode("latin-1") for name, text in files.items()}
+            self._copies.replace(TlsPem(**pem))
+        await self._work.reload()
+        self._channel.send(Message.RELOADED)
 
-    async def _work_in_background(self, channel: Channel) -> None:
-        from acme_server.app.background import build_background
-
-        background = await build_background(self._context)
-        working = asyncio.get_running_loop().create_task(background.run())
-        channel.send(Message.ACCEPTING)
-        while (received := await channel.receive()) is not None:
-            if received[0] in (Message.STOP, Message.GO):
-                break
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
-
-    async def _report(self, channel: Channel) -> None:
+    async def _report(self) -> None:
         while True:
             await asyncio.sleep(_METRICS_SECONDS)
-            channel.send(Message.METRICS, self._metrics.snapshot())
-            await channel.flush()
+            self._channel.send(Message.METRICS, self._metrics.snapshot())
+            await self._channel.flush()
 
-    def _retire(self, channel: Channel) -> None:
+    def _retire(self) -> None:
         """An operator's SIGTERM to this process: the replacement comes first."""
         if not self._is_retiring:
             self._is_retiring = True
-            structlog.get_logger().info("process_retiring", pid=os.getpid())
-            channel.send(Message.RETIRING)
+            _log.info("retirement_requested")
+            self._channel.send(Message.RETIRING)
 
 
-def _read_context(end: socket.socket) -> ProcessContext:
-    length = int.from_bytes(_read_exactly(end, _LENGTH))
-    context: ProcessContext = pickle.loads(_read_exactly(end, length))  # noqa: S301 - see above
-    return context
+def _note_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("reporting_failed", exc_info=error)
 
 
-def _read_exactly(end: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        chunk = end.recv(count - len(data))
-        if not chunk:
-            raise SystemExit(1)
-        data += chunk
-    return data
+async def _was_done_first(awaited: asyncio.Task[None], doing: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``awaited`` was done before ``doing``, which is cancelled then."""
+    task = asyncio.ensure_future(doing)
+    await asyncio.wait({task, awaited}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return False
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    awaited.result()
+    return True
 
 
-def _import_late_modules(role: str) -> None:
-    importlib.import_module(
-        "acme_server.app.http" if role == HTTP else "acme_server.app.background"
+def _receive_handover() -> Handover:
+    document = sys.stdin.buffer.read()
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return decode_handover(document)
+
+
+def _equip(
+    role: Role, handover: Handover, factory: Callable[..., Any], copies: TlsCopies | None
+) -> Equipment:
+    context = handover.context
+    if copies is not None:
+        context = dataclasses.replace(context, settings=copies.settings(context.settings))
+    return Equipment(
+        context=context,
+        factory=factory,
+        listeners={name: _inherited(fd) for name, fd in handover.listeners.items()},
+        metrics=ProcessMetrics(role),
     )
-    for name in _IMPORTED_LATE:
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    """An inherited socket, not to be inherited any further."""
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
+
+
+def _import_late_modules() -> None:
+    typed = [f"dns.rdtypes.{family}.{t}" for t in _RECORD_TYPES for family in ("ANY", "IN")]
+    encodings = [f"encodings.{name}" for name in _ENCODINGS]
+    for name in (*_IMPORTED_LATE, *encodings, *typed):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    for kind in _RECORD_TYPES:
-        for family in ("ANY", "IN"):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(f"dns.rdtypes.{family}.{kind}")
 
 
-def _run(main_coroutine: Coroutine[Any, Any, int]) -> int:
+def _run(loop: str, life: Coroutine[Any, Any, int]) -> int:
+    if loop != "uvloop":
+        return asyncio.run(life)
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main_coroutine)
-    return uvloop.run(main_coroutine)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        return asyncio.run(life)
+    return uvloop.run(life)

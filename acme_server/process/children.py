@@ -1,186 +1,309 @@
-"""The children of the parent: started, watched, replaced, stopped."""
+"""The children of the parent: kept, replaced, reloaded, stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import subprocess
-import sys
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
-from acme_server.app.context import ProcessContext
-from acme_server.process.channel import Channel, Message
-from acme_server.process.child import HTTP, send_context
-from acme_server.process.metrics import Totals
+from acme_server.process.channel import Gibberish, Message
+from acme_server.process.metrics import ParentMetrics, Totals, read_snapshot
+from acme_server.process.program import Role
+from acme_server.process.spawning import Orders, Spawned, Spawner, wait_for_exit
+from acme_server.process.tlsfiles import TlsPem
 
-# What a child may learn from the environment; everything else is in its context.
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "ACME_SERVER_FAULTS")
-_WATCH_SECONDS = 0.02
 # A child that lived this long was not in a crash loop.
 _STABLE_SECONDS = 30.0
-_FIRST_DELAY = 0.1
-_LONGEST_DELAY = 10.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 10.0
+# From the start of a process to the moment when it serves.
+_START_SECONDS = 60.0
+# Beyond the drain: the time for the last answers, and for the process to end.
+STOP_MARGIN_SECONDS = 10.0
+_RELOAD_SECONDS = 10.0
 _log = structlog.get_logger()
 
 
 class Child:
-    """One running child."""
+    """A running child. Its events: ``settled`` once it serves or has ended, ``leaving`` once it
+    is to be replaced or has ended, ``replaced`` once its successor serves, ``reloaded``."""
 
-    def __init__(self, role: str, process: subprocess.Popen[bytes], channel: Channel) -> None:
+    def __init__(self, role: Role, spawned: Spawned, generation: int) -> None:
         self.role = role
-        self.process = process
-        self.channel = channel
-        self.accepting = asyncio.Event()
+        self.serial = spawned.serial
+        self.generation = generation
+        self.channel = spawned.channel
+        self.process = spawned.process
+        self.settled = asyncio.Event()
+        self.leaving = asyncio.Event()
+        self.replaced = asyncio.Event()
+        self.reloaded = asyncio.Event()
         self.ended = asyncio.Event()
-        self.is_retiring = False
-        self.started_at = time.monotonic()
+        self.is_accepting = False
+        self.is_dismissed = False
+        self._started_at = time.monotonic()
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self.process.pid
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it takes requests."""
+        return self.is_accepting and not self.is_dismissed and not self.ended.is_set()
+
+    @property
+    def age(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._started_at
+
+    def kill(self, reason: str) -> None:
+        """End it now."""
+        if not self.ended.is_set():
+            _log.error("process_killed", child_role=self.role, child=self.pid, reason=reason)
+            self.process.kill()
+
+
+class Backoff:
+    """Pauses in seconds before a start: after each early end twice the one before."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def pause_after(self, age: float) -> float:
+        """The pause after the end of a child of that age."""
+        if age >= _STABLE_SECONDS:
+            self._failures = 0
+        self._failures += 1
+        return min(_FIRST_PAUSE * float(2 ** (self._failures - 1)), _LONGEST_PAUSE)
+
 
 class Children:
-    """Keeps one child per place: ``http`` × workers and ``background``.
+    """Keeps ``workers`` HTTP children and one in the background.
 
-    A child that dies is replaced, after a delay that grows while it keeps dying. One that retires
-    is replaced first and then told to go, so that somebody accepts at any moment.
+    A child that dies is replaced, after a pause that grows while they keep dying. One that shall
+    go is replaced first, so that somebody accepts at any moment. All is done by tasks of
+    ``tasks``.
     """
 
     def __init__(
-        self, context: ProcessContext, listeners: Mapping[str, socket.socket], totals: Totals
+        self,
+        spawner: Spawner,
+        orders: Orders,
+        totals: Totals,
+        metrics: ParentMetrics,
+        tasks: asyncio.TaskGroup,
     ) -> None:
-        self._context = context
-        self._listeners = listeners
+        self.orders = orders
+        self._spawner = spawner
         self._totals = totals
-        self._children: set[Child] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._is_stopping = False
+        self._metrics = metrics
+        self._tasks = tasks
+        self._places: list[Place] = []
+        self._alive: set[Child] = set()
 
     @property
-    def accepting(self) -> int:
-        """How many HTTP workers serve now."""
-        return sum(child.role == HTTP and child.accepting.is_set() for child in self._children)
+    def serving(self) -> int:
+        """How many HTTP children take requests now."""
+        return sum(child.role is Role.HTTP and child.is_serving for child in self._alive)
 
-    def keep(self, role: str) -> asyncio.Task[None]:
-        """Keep a child of ``role`` running, for ever; done once its first one serves."""
-        ready = asyncio.get_running_loop().create_future()
-        task = asyncio.get_running_loop().create_task(self._keep(role, ready))
-        self._tasks.add(task)
-        return asyncio.ensure_future(_until(ready))
+    @property
+    def _drain(self) -> float:
+        return self.orders.context.settings.server.drain.total_seconds()
 
-    def tell_all(self, kind: Message) -> None:
-        """Say something to every child."""
-        for child in self._children:
-            child.channel.send(kind)
+    async def start(self, workers: int) -> None:
+        """Start all; returns when all serve."""
+        self._add(Role.BACKGROUND)
+        self.resize(workers)
+        for place in list(self._places):
+            await place.filled.wait()
 
-    async def stop(self, seconds: float) -> None:
-        """Stop all; what has not ended after ``seconds`` is killed."""
-        self._is_stopping = True
-        self.tell_all(Message.STOP)
-        waiting = [asyncio.ensure_future(child.ended.wait()) for child in self._children]
-        if waiting:
-            await asyncio.wait(waiting, timeout=seconds)
-        for child in list(self._children):
-            _log.warning("process_killed", child_role=child.role, pid=child.pid)
-            with contextlib.suppress(ProcessLookupError):
-                child.process.kill()
-        for task in [*waiting, *self._tasks]:
-            task.cancel()
+    def resize(self, workers: int) -> None:
+        """Have as many HTTP children from now on."""
+        http = [place for place in self._places if place.role is Role.HTTP]
+        for _ in range(workers - len(http)):
+            self._add(Role.HTTP)
+        for place in http[workers:]:
+            self._places.remove(place)
+            place.close()
 
-    async def _keep(self, role: str, ready: asyncio.Future[None]) -> None:
-        delay = _FIRST_DELAY
-        child = await self._start(role)
-        while True:
-            await self._until_accepting_or_ended(child)
-            if child.accepting.is_set() and not ready.done():
-                ready.set_result(None)
-            successor = await self._replace_when_retiring(child)
-            if successor is None:
-                if self._is_stopping:
-                    return
-                lived = time.monotonic() - child.started_at
-                delay = _FIRST_DELAY if lived > _STABLE_SECONDS else min(2 * delay, _LONGEST_DELAY)
-                await asyncio.sleep(delay)
-                successor = await self._start(role)
-            child = successor
+    async def renew(self) -> None:
+        """Replace what was started with older ``orders``, one after another; returns when done."""
+        for place in list(self._places):
+            await place.renew(self.orders)
 
-    async def _replace_when_retiring(self, child: Child) -> Child | None:
-        """Waits for the child's end; its successor if it retired, None if it just died."""
-        while not child.ended.is_set():
-            if not child.is_retiring:
-                await asyncio.sleep(_WATCH_SECONDS)
-                continue
-            if self._is_stopping:
-                await child.ended.wait()
-                return None
-            successor = await self._start(child.role)
-            await self._until_accepting_or_ended(successor)
+    async def reload(self, tls: TlsPem | None) -> None:
+        """Have the HTTP children take up their TLS files; returns when they did."""
+        files = None
+        if tls is not None:
+            files = {name: getattr(tls, name).decode("latin-1") for name in ("certificate", "key")}
+        told = [child for child in self._alive if child.role is Role.HTTP]
+        for child in told:
+            child.reloaded.clear()
+            child.channel.send(Message.RELOAD, files)
+        await _all_within(_RELOAD_SECONDS, (child.reloaded for child in told))
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Let all end in good order; what has not ended in time, or when ``hurry`` is set, is
+        killed."""
+        for place in self._places:
+            place.close()
+        for child in self._alive:
+            self.dismiss(child)
+        ends = asyncio.ensure_future(_all_within(None, (child.ended for child in self._alive)))
+        hurried = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait({ends, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        for child in self._alive:
+            child.kill("told to hurry")
+        await ends
+
+    async def start_child(self, role: Role) -> Child | None:
+        """A child that serves; None if it failed to, or if there was no room for it."""
+        orders = self.orders
+        try:
+            spawned = await self._spawner.spawn(role, orders)
+        except OSError as error:
+            _log.error("process_not_started", child_role=role, reason=str(error))
+            return None
+        child = Child(role, spawned, orders.generation)
+        self._alive.add(child)
+        self._tasks.create_task(self._follow(child))
+        try:
+            await _all_within(_START_SECONDS, [child.settled])
+        except asyncio.CancelledError:
+            self.dismiss(child)
+            raise
+        if not child.settled.is_set():
+            child.kill("it did not come to serve")
+            await child.ended.wait()
+        return child if child.is_serving else None
+
+    def dismiss(self, child: Child) -> None:
+        """Let a child end in good order, within the time for that."""
+        if not child.is_dismissed:
+            child.is_dismissed = True
             child.channel.send(Message.GO)
-            return successor
-        return None
+            self._tasks.create_task(self._see_off(child, self._drain + STOP_MARGIN_SECONDS))
 
-    async def _until_accepting_or_ended(self, child: Child) -> None:
-        waits = [asyncio.ensure_future(e.wait()) for e in (child.accepting, child.ended)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+    def _add(self, role: Role) -> None:
+        place = Place(role, self)
+        place.keeper = self._tasks.create_task(place.keep())
+        self._places.append(place)
 
-    async def _start(self, role: str) -> Child:
-        ours, theirs = socket.socketpair()
-        listeners = self._listeners if role == HTTP else {}
-        command = [sys.executable, "-m", "acme_server.process.child", role, str(theirs.fileno())]
-        command += [str(os.getpid())]
-        command += [f"{name}={listener.fileno()}" for name, listener in listeners.items()]
-        process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own program; it returns at once
-            command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno(), *(s.fileno() for s in listeners.values())],
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-        )
-        theirs.close()
-        ours.settimeout(10)
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(send_context, ours, self._context)
-        child = Child(role, process, await Channel.open(ours))
-        self._children.add(child)
-        for job in (self._listen_to(child), self._watch(child)):
-            task = asyncio.get_running_loop().create_task(job)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    async def _see_off(self, child: Child, seconds: float) -> None:
+        await _all_within(seconds, [child.ended])
+        child.kill("it did not end in time")
+
+    async def _follow(self, child: Child) -> None:
+        """Listen to a child until its end, and note that."""
+        try:
+            while (received := await child.channel.receive()) is not None:
+                self._hear(child, *received)
+        except (Gibberish, ValueError, TypeError) as error:
+            child.kill(f"it does not talk sense: {error}")
+        ending = asyncio.ensure_future(wait_for_exit(child.process))
+        await asyncio.wait({ending}, timeout=STOP_MARGIN_SECONDS)
+        if not ending.done():
+            child.kill("it stopped talking")
+        self._note_end(child, await ending)
+        await child.channel.close()
+
+    def _hear(self, child: Child, kind: Message, content: Any) -> None:
+        if kind is Message.METRICS:
+            self._totals.update(child.serial, read_snapshot(content))
+        elif kind is Message.ACCEPTING:
+            child.is_accepting = True
+            child.settled.set()
+            _log.info("process_started", child_role=child.role, child=child.pid)
+        elif kind is Message.RELOADED:
+            child.reloaded.set()
+        elif kind is Message.RETIRING:
+            child.leaving.set()
+
+    def _note_end(self, child: Child, status: int) -> None:
+        self._alive.discard(child)
+        self._totals.retire(child.serial)
+        for event in (child.ended, child.settled, child.leaving, child.reloaded):
+            event.set()
+        ended: dict[str, object] = {
+            "child_role": child.role,
+            "child": child.pid,
+            "age": round(child.age, 3),
+        }
+        if status < 0:
+            with contextlib.suppress(ValueError):
+                ended["signal"] = signal.Signals(-status).name
+        if child.is_dismissed and status == 0:
+            _log.info("process_ended", status=status, **ended)
+            return
+        _log.error("process_died", status=status, **ended)
+        if not child.is_dismissed:
+            self._metrics.child_died(child.role)
+
+
+class Place:
+    """Where a child must be at any time. ``filled`` once the first one served."""
+
+    def __init__(self, role: Role, children: Children) -> None:
+        self.role = role
+        self.filled = asyncio.Event()
+        self.keeper: asyncio.Task[None] | None = None
+        self._children = children
+        self._child: Child | None = None
+        self._backoff = Backoff()
+
+    async def keep(self) -> None:
+        """Keep a child there, until cancelled."""
+        while True:
+            successor = await self._start()
+            self.filled.set()
+            predecessor, self._child = self._child, successor
+            if predecessor is not None:
+                predecessor.replaced.set()
+                self._children.dismiss(predecessor)
+            await successor.leaving.wait()
+            if successor.ended.is_set():
+                await self._pause(successor.age)
+
+    async def renew(self, orders: Orders) -> None:
+        """Replace a child that was started with other orders; returns when the new one serves."""
+        await self.filled.wait()
+        while (child := self._child) is not None and child.generation != orders.generation:
+            child.leaving.set()
+            await child.replaced.wait()
+
+    def close(self) -> None:
+        """Keep no child any more."""
+        if self.keeper is not None:
+            self.keeper.cancel()
+        if self._child is not None:
+            self._child.replaced.set()
+            self._children.dismiss(self._child)
+
+    async def _start(self) -> Child:
+        while (child := await self._children.start_child(self.role)) is None:
+            await self._pause(age=0.0)
         return child
 
-    async def _listen_to(self, child: Child) -> None:
-        while (received := await child.channel.receive()) is not None:
-            kind, content = received
-            if kind is Message.METRICS:
-                self._totals.update(child.pid, content)
-            elif kind is Message.ACCEPTING:
-                child.accepting.set()
-                _log.info("process_started", child_role=child.role, pid=child.pid)
-            elif kind is Message.RETIRING:
-                child.is_retiring = True
-        await child.ended.wait()
-        # Its last snapshot was read before the end of the channel.
-        self._totals.retire(child.pid)
-        child.channel.close()
-
-    async def _watch(self, child: Child) -> None:
-        # A few looks a second; the alternative, a handler of SIGCHLD, is the event loop's own.
-        while (status := child.process.poll()) is None:  # noqa: ASYNC110
-            await asyncio.sleep(_WATCH_SECONDS)
-        self._children.discard(child)
-        child.ended.set()
-        is_expected = status == 0 and (self._is_stopping or child.is_retiring)
-        log = _log.info if is_expected else _log.error
-        log("process_ended", child_role=child.role, pid=child.pid, status=status)
+    async def _pause(self, age: float) -> None:
+        seconds = self._backoff.pause_after(age)
+        _log.warning("restart_postponed", child_role=self.role, seconds=seconds)
+        await asyncio.sleep(seconds)
 
 
-async def _until(ready: asyncio.Future[None]) -> None:
-    await ready
+async def _all_within(seconds: float | None, events: Iterable[asyncio.Event]) -> None:
+    """Wait for all events, at most that long."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds)
+    finally:
+        for wait in waiting:
+            wait.cancel()

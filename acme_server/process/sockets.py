@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterable, Iterator
 
 from acme_server.config.settings import Settings
 from acme_server.config.values import Endpoint
 
+OPS = "ops"
 _BACKLOG = 1024
 
 
@@ -15,8 +18,9 @@ class ListenFailed(Exception):
     """A socket can't be bound; the text names the setting and the remedy."""
 
 
-def bind_listeners(settings: Settings) -> dict[str, socket.socket]:
-    """Bound, not yet listening sockets: ``acme``, ``status`` and ``ops``.
+@contextlib.contextmanager
+def bound_listeners(settings: Settings) -> Iterator[dict[str, socket.socket]]:
+    """Bound, not yet listening sockets, ``acme``, ``status`` and ``ops``, open for the block.
 
     Nobody connects before ``open_listeners``, but a second server on these ports is found at once.
     Raises ListenFailed.
@@ -25,29 +29,35 @@ def bind_listeners(settings: Settings) -> dict[str, socket.socket]:
     wanted = {
         "acme": ("server.listen", server.listen),
         "status": ("server.status_listen", server.status_listen),
-        "ops": ("server.ops_listen", server.ops_listen),
+        OPS: ("server.ops_listen", server.ops_listen),
     }
-    return {name: _bind(setting, endpoint) for name, (setting, endpoint) in wanted.items()}
+    with contextlib.ExitStack() as opened:
+        yield {
+            name: opened.enter_context(_bind(key, endpoint))
+            for name, (key, endpoint) in wanted.items()
+        }
 
 
-def open_listeners(listeners: dict[str, socket.socket]) -> None:
+def open_listeners(listeners: Iterable[socket.socket]) -> None:
     """Let connections in."""
-    for listener in listeners.values():
+    for listener in listeners:
         listener.listen(_BACKLOG)
 
 
-def _bind(setting: str, endpoint: Endpoint) -> socket.socket:
+def _bind(key: str, endpoint: Endpoint) -> socket.socket:
     family = socket.AF_INET6 if endpoint.address.version == 6 else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Small answers must not wait for an acknowledgement; accepted sockets inherit it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind((str(endpoint.address), endpoint.port))
+        listener.bind((endpoint.host, endpoint.port))
     except OSError as error:
         listener.close()
+        remedy = f"stop what uses it, or set {key} to another address"
+        if isinstance(error, PermissionError):
+            remedy = f"start as root, grant CAP_NET_BIND_SERVICE, or set {key} to a higher port"
         raise ListenFailed(
-            f"{setting}: can't listen on {endpoint}: {os.strerror(error.errno or 0)}; "
-            f"stop what uses it, or set {setting} to another address"
+            f"{key}: can't listen on {endpoint}: {os.strerror(error.errno or 0)}; {remedy}"
         ) from error
     return listener
