@@ -24,7 +24,6 @@ CHECKS = (
     Check(name="disk", examine=machine.check_disk),
     Check(name="descriptors", examine=machine.check_descriptors),
     Check(name="memory", examine=machine.check_memory),
-    Check(name="core-dumps", examine=machine.check_core_dumps),
     Check(name="ipv6", examine=machine.check_ipv6),
     Check(name="data-directory", examine=files.check_data_directory),
     Check(name="configuration-file", examine=files.check_configuration_file),

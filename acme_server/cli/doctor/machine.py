@@ -113,7 +113,8 @@ def check_disk(site: Site) -> Iterator[Finding]:
 
 def check_descriptors(site: Site) -> Iterator[Finding]:
     """A process may open as many files as it is told to have connections."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The server raises its own limit as far as it may.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = (
         site.settings.server.max_connections
         + site.settings.validation.concurrency * 2
@@ -124,7 +125,7 @@ def check_descriptors(site: Site) -> Iterator[Finding]:
         yield warning(
             f"a process may open {limit} files, and server.max_connections "
             f"({site.settings.server.max_connections}) with the rest needs {needed}",
-            f"Raise the limit (LimitNOFILE={needed} in the unit, ulimit -n), or lower "
+            f"Raise the limit (LimitNOFILE={needed} in the unit, ulimit -Hn), or lower "
             "server.max_connections.",
         )
     else:
@@ -146,18 +147,6 @@ def check_memory(site: Site) -> Iterator[Finding]:
         )
     else:
         yield ok(text)
-
-
-def check_core_dumps(site: Site) -> Iterator[Finding]:
-    """A crash writes no keys to a disk."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
-    if soft:
-        yield info(
-            "a process that crashes may write its memory, keys included, into a core dump",
-            "Set LimitCORE=0 in the unit, or ulimit -c 0.",
-        )
-    else:
-        yield ok("no core dumps")
 
 
 def check_ipv6(site: Site) -> Iterator[Finding]:
