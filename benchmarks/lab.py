@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from storage.embedded import find_running
+
 _START_SECONDS = 90
 _STOP_SECONDS = 30
 
@@ -64,6 +66,14 @@ class LabServer:
         """The process id of the parent process."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def database_url(self) -> str:
+        """The embedded database, as the role that serves."""
+        running = find_running(self.data_dir)
+        if running is None:
+            raise ServerFailed("the embedded database does not run")
+        return running.app_url
 
     @property
     def output(self) -> str:
