@@ -35,8 +35,7 @@ class Phase(enum.Enum):
     LINGER = "linger"
 
 
-# Phases in which no request is lost when the connection ends.
-RESTING = frozenset({Phase.FIRST_BYTE, Phase.IDLE})
+_WITHOUT_REQUEST = frozenset({Phase.FIRST_BYTE, Phase.HEAD, Phase.IDLE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +78,11 @@ class HttpProtocol(Protocol):
     """The part of the library's protocol that a connection drives."""
 
     @property
+    def has_request(self) -> bool:
+        """Whether a head is complete whose turn has not come yet."""
+        ...
+
+    @property
     def is_confused(self) -> bool:
         """Whether what follows the request being handled can't be parsed."""
         ...
@@ -116,8 +120,8 @@ class BodyUnreadable(Exception):
 class Connection(asyncio.Protocol):
     """Delegates to the library's protocol and knows which phase the connection is in.
 
-    ``since`` is when the phase began, by the loop's clock. ``ends`` tells that the client sends
-    no more requests.
+    ``since`` is when the phase began, by the loop's clock. ``ends`` tells that the client has
+    closed its side.
     """
 
     __slots__ = (
@@ -200,9 +204,8 @@ class Connection(asyncio.Protocol):
         transport can be closed by halves: TLS can't."""
         self.ends = True
         self._end_linger()
-        if self.phase is Phase.HANDLING and self.transport is not None:
-            return self.transport.can_write_eof()
-        return False
+        is_owed = self.phase is Phase.HANDLING or self._inner.has_request
+        return is_owed and self.transport is not None and self.transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """The client doesn't take its answers."""
@@ -256,9 +259,19 @@ class Connection(asyncio.Protocol):
             await self._gone
 
     @property
+    def is_exhausted(self) -> bool:
+        """Whether no request comes after the one being answered."""
+        return self.ends and not self._inner.has_request
+
+    @property
     def is_stalled(self) -> bool:
         """Whether the client doesn't take what it was sent."""
         return self._stalled_since is not None
+
+    @property
+    def is_dispensable(self) -> bool:
+        """Whether the connection can end without a request or an answer getting lost."""
+        return self.phase in _WITHOUT_REQUEST and not self.is_stalled
 
     def close(self) -> None:
         """Close once what was written is sent."""

@@ -19,7 +19,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from acme_server.web.addresses import ClientAddresses, canonical_address
-from acme_server.web.connections import RESTING, Connection, Limits, Phase
+from acme_server.web.connections import Connection, Limits, Phase
 from acme_server.web.dispatch import Dispatcher
 from acme_server.web.requestlog import EdgeLog, NoRecorder, Recorder
 from acme_server.web.responses import Response, render_head
@@ -102,7 +102,7 @@ class Edge:
         self._note_emptiness()
         if not await self._empty_within(seconds):
             for connection in list(self._connections):
-                if connection.phase in RESTING or connection.phase is Phase.HEAD:
+                if connection.is_dispensable:
                     connection.close()
             if not await self._empty_within(self.limits.response):
                 for connection in list(self._connections):
@@ -168,7 +168,7 @@ class Edge:
         closes = (
             response.closes
             or self._is_draining
-            or connection.ends
+            or connection.is_exhausted
             or not incoming.keep_alive
             or incoming.version != HttpVersion11
         )
@@ -187,11 +187,7 @@ class Edge:
 
     def _make_room(self) -> None:
         """Close those that have rested longest; with none of them, the newcomers fill up."""
-        candidates = [
-            connection
-            for connection in self._connections
-            if connection.phase in RESTING or connection.phase is Phase.HEAD
-        ]
+        candidates = [each for each in self._connections if each.is_dispensable]
         candidates.sort(key=lambda connection: connection.since)
         evicted = candidates[: 1 + self.limits.max_connections // _EVICTED_SHARE]
         for connection in evicted:
@@ -278,6 +274,11 @@ class _LibraryProtocol(RequestHandler):
         self.connection = connection
 
     @property
+    def has_request(self) -> bool:
+        """Whether a head is complete whose turn has not come yet."""
+        return bool(self._messages)
+
+    @property
     def is_confused(self) -> bool:
         """Whether the parser failed behind the request being handled."""
         return bool(self._messages) and not isinstance(self._messages[-1][0], RawRequestMessage)
@@ -294,13 +295,13 @@ class _LibraryProtocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer when the parser failed, or when the edge itself did."""
-        if not isinstance(exc, HttpProcessingError):
-            self.log_exception("edge_failed", exc_info=exc)
-        reason = type(exc).__name__
-        return cast(
-            "web.StreamResponse", self._edge.answer_unreadable(self.connection, request, reason)
-        )
+        """The answer when the parser failed, or when a front end couldn't even refuse."""
+        if isinstance(exc, HttpProcessingError):
+            answer = self._edge.answer_unreadable(self.connection, request, type(exc).__name__)
+        else:
+            self.log_exception(exc_info=exc)
+            answer = _Outgoing(Response(500), request, self.connection, closes=True)
+        return cast("web.StreamResponse", answer)
 
     def log_exception(self, *args: object, **kw: object) -> None:
         """A defect in the edge or in the library; what clients do wrong never comes here."""

@@ -37,6 +37,7 @@ class PlainFrontEnd:
         self.may_end = asyncio.Event()
         self.ended = asyncio.Semaphore(0)
         self.failure: BaseException | None = None
+        self.completion_failure: BaseException | None = None
         self.seen: list[Request] = []
 
     def routes(self) -> Routes:
@@ -85,6 +86,8 @@ class PlainFrontEnd:
 
     def complete(self, request: Request | None, response: Response) -> None:
         """Marks every answer."""
+        if self.completion_failure is not None:
+            raise self.completion_failure
         response.headers.append(("X-Completed", "yes"))
 
 

@@ -9,12 +9,15 @@ line.
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import hashlib
 import json
 import math
+import resource
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -690,3 +693,27 @@ async def test_k023_what_policy_refuses_is_refused_after_the_signature(
     assert_is_problem(forged, 400, "malformed")
     assert_is_problem(weak, 400, "badPublicKey")
     assert served.fakes.accounts.requests == []
+
+
+@pytest.mark.parametrize("id_", ["J077", "J051", "K003-16384", "K007-2048", "N005", "W029"])
+async def test_a_thousand_repetitions_leave_nothing_behind(id_: str) -> None:
+    build, status, _ = ROWS[id_]
+    async with serve_acme() as served:
+        client = await served.registered()
+        sent = await build(served, client)
+        for _warm_up in range(200):
+            await send(client, sent)
+        before = resident_bytes()
+        statuses = {(await send(client, sent)).status for _ in range(1000)}
+        after = resident_bytes()
+
+        assert served.edge.connections == 1
+    assert statuses == {status}
+    assert after - before < 5_000_000
+
+
+def resident_bytes() -> int:
+    """The memory of this process."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()

@@ -140,6 +140,17 @@ async def test_a_client_that_closes_its_half_still_gets_the_answer() -> None:
     assert (reply.status, reply.body) == (200, b"x")
 
 
+async def test_a_client_that_sends_all_it_has_at_once_gets_the_answers() -> None:
+    async with serve() as served:
+        wire = await served.connect()
+        wire.send(GET + post(b"x"))
+        wire.writer.write_eof()
+        replies = [await wire.reply(), await wire.reply()]
+
+        assert [reply.status for reply in replies] == [200, 200]
+        assert await wire.rest() == b""
+
+
 REFUSED_HEADS = {
     "http-0.9": (b"GET /echo\r\n\r\n", 400),
     "absolute-form": (b"GET http://localhost/echo HTTP/1.1\r\n" + HOST + b"\r\n", 400),
@@ -299,6 +310,18 @@ async def test_a_defect_is_logged_with_its_traceback_and_not_told() -> None:
     assert event["request"] in str(problem["detail"])
     assert "BODY" not in repr(event)
     assert following.status == 200
+
+
+async def test_a_front_end_that_cannot_even_refuse_is_a_defect_too() -> None:
+    failure = RuntimeError("SECRET")
+    with capture_logs() as events:
+        async with serve(Limits()) as served:
+            served.front_end.completion_failure = failure
+            reply, rest = await served.send_once(GET)
+
+    assert reply is not None
+    assert (reply.status, reply.body, rest) == (500, b"", b"")
+    assert [event["exc_info"] for event in events] == [failure]
 
 
 async def test_a_missing_database_is_503_with_a_time_to_come_back() -> None:
