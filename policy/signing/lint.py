@@ -1,28 +1,81 @@
 """The last look at the exact bytes before they are committed and signed (BR 4.3.1.2).
 
-Written against RFC 5280 and independent of ``template``: it reads the bytes with the library's
-parser and compares what it finds with what was asked for.
+Written against RFC 5280 and the Baseline Requirements, and independent of ``template``: the outer
+fields are compared octet by octet, the extensions as the library reads them, which is nearer to
+how relying parties do than our own writer is.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator
-from datetime import timedelta
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from policy import der
+from policy.keys import kind_of
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.signing.template import CertificateTemplate, assemble
 
-_CRITICAL = frozenset({x509.KeyUsage.oid, x509.BasicConstraints.oid})
+_VERSION_3 = b"\x02\x01\x02"
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
+_TIME_FORMS = {_UTC_TIME: re.compile(rb"\d{12}Z"), _GENERALIZED_TIME: re.compile(rb"\d{14}Z")}
 _MIN_SERIAL_BITS = 64
 _MAX_SERIAL_OCTETS = 20
+_DNS_NAME = re.compile(
+    r"(?=.{1,253}\Z)(?:\*\.)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+    r"(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*",
+    re.ASCII,
+)
+# Content of AlgorithmIdentifiers: ECDSA and RSA PKCS #1 with SHA-256/384/512, Ed25519.
+_ALGORITHMS = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        *(f"06082a8648ce3d0403{number:02x}" for number in (2, 3, 4)),
+        *(f"06092a864886f70d0101{number:02x}0500" for number in (11, 12, 13)),
+        "06032b6570",
+    )
+)
+_CRITICAL = frozenset({x509.KeyUsage.oid, x509.BasicConstraints.oid})
+_ALWAYS = frozenset(
+    {
+        x509.KeyUsage.oid,
+        x509.ExtendedKeyUsage.oid,
+        x509.BasicConstraints.oid,
+        x509.AuthorityKeyIdentifier.oid,
+        x509.SubjectKeyIdentifier.oid,
+        x509.SubjectAlternativeName.oid,
+        x509.AuthorityInformationAccess.oid,
+        x509.CRLDistributionPoints.oid,
+    }
+)
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+)
+# What keys of each type can do for a subscriber (BR 7.1.2.7.11).
+_SUBSCRIBER_USAGES: Mapping[str, frozenset[str]] = {
+    "ec": frozenset({"digital_signature"}),
+    "rsa": frozenset({"digital_signature", "key_encipherment"}),
+}
+_STATUS_REQUEST = x509.TLSFeature([x509.TLSFeatureType.status_request])
+
+_Found: TypeAlias = Mapping[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]
+_ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)
 
 
 class LintFailed(Exception):
-    """The bytes break a rule; nothing may be signed. Every broken rule is named."""
+    """The bytes break a rule; nothing may be signed. ``findings`` names each broken one."""
 
     def __init__(self, findings: list[str]) -> None:
         super().__init__("; ".join(findings))
@@ -37,39 +90,64 @@ def lint(tbs: bytes, template: CertificateTemplate) -> None:
         certificate = x509.load_der_x509_certificate(
             assemble(tbs, template.issuer.algorithm, b"\x00")
         )
-        findings = list(_findings(certificate, template))
-    except (ValueError, TypeError, LookupError, x509.ExtensionNotFound) as error:
+        findings = [
+            *_field_findings(_fields_of(tbs), template),
+            *_validity_findings(certificate, template),
+            *_key_findings(certificate.public_key(), template),
+            *_subject_findings(certificate, template),
+            *_extension_findings(certificate, template),
+        ]
+    except (ValueError, TypeError, LookupError) as error:
         raise LintFailed([f"the bytes are no certificate: {error}"]) from error
     except (x509.DuplicateExtension, x509.InvalidVersion) as error:
-        raise LintFailed([str(error)]) from error
+        raise LintFailed([f"the bytes are no certificate of version 3: {error}"]) from error
     if findings:
         raise LintFailed(findings)
 
 
-def _findings(certificate: x509.Certificate, template: CertificateTemplate) -> Iterator[str]:
-    yield from _body_findings(certificate, template)
-    yield from _validity_findings(certificate, template)
-    extensions = certificate.extensions
-    yield from _criticality_findings(extensions, bool(certificate.subject.rdns))
-    yield from _name_findings(certificate, template)
-    yield from _usage_findings(extensions, template)
-    yield from _pointer_findings(extensions, template)
+class _Fields(NamedTuple):
+    """A TBSCertificate: whole values where they are compared as such, else contents."""
+
+    version: bytes
+    serial: bytes
+    algorithm: bytes
+    issuer: bytes
+    validity: bytes
+    subject: bytes
+    spki: bytes
 
 
-def _body_findings(certificate: x509.Certificate, template: CertificateTemplate) -> Iterator[str]:
-    if certificate.version is not x509.Version.v3:
+def _fields_of(tbs: bytes) -> _Fields:
+    tags, contents = zip(*der.values(der.whole(tbs, der.SEQUENCE)), strict=True)
+    sequence = der.SEQUENCE
+    # Exactly these: unique identifiers have no place between the key and the extensions.
+    if tags != (0xA0, der.INTEGER, sequence, sequence, sequence, sequence, sequence, 0xA3):
+        raise ValueError("the fields are not those of a certificate with extensions")
+    return _Fields(*contents[:7])
+
+
+def _field_findings(fields: _Fields, template: CertificateTemplate) -> Iterator[str]:
+    if fields.version != _VERSION_3:
         yield "the version is not 3"
-    serial = certificate.serial_number
+    serial = der.positive_integer(fields.serial)
     if serial != int.from_bytes(template.serial):
         yield "the serial is not the reserved one"
-    bits = serial.bit_length()
-    if bits <= _MIN_SERIAL_BITS or bits // 8 + 1 > _MAX_SERIAL_OCTETS:
+    if serial.bit_length() <= _MIN_SERIAL_BITS or len(fields.serial) > _MAX_SERIAL_OCTETS:
         yield "the serial has too few or too many bits"
-    if certificate.issuer.public_bytes() != template.issuer.subject:
+    if fields.algorithm != der.whole(template.issuer.algorithm, der.SEQUENCE):
+        yield "the signature algorithm is not the issuer's"
+    if fields.algorithm not in _ALGORITHMS:
+        yield "the signature algorithm is weak or unknown"
+    if fields.issuer != der.whole(template.issuer.subject, der.SEQUENCE):
         yield "the issuer is not the issuer's subject"
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if spki != template.spki:
+    if fields.spki != der.whole(template.spki, der.SEQUENCE):
         yield "the public key is not the requested one"
+    for (tag, text), moment in zip(
+        der.values(fields.validity), (template.not_before, template.not_after), strict=True
+    ):
+        wanted = _UTC_TIME if moment.year < 2050 else _GENERALIZED_TIME
+        if tag != wanted or not _TIME_FORMS[wanted].fullmatch(text):
+            yield "a time is not in the form of its year"
 
 
 def _validity_findings(
@@ -78,7 +156,7 @@ def _validity_findings(
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if (start, end) != (template.not_before, template.not_after):
         yield "the validity is not the decided one"
-    if end + timedelta(seconds=1) - start > template.profile.maximum_validity:
+    if _seconds(start, end) > template.profile.maximum_validity.total_seconds():
         yield "the validity exceeds the profile's maximum"
     if end <= start:
         yield "the validity ends before it starts"
@@ -86,72 +164,146 @@ def _validity_findings(
         yield "the certificate outlives its issuer"
 
 
-def _criticality_findings(extensions: x509.Extensions, has_subject: bool) -> Iterator[str]:
-    for extension in extensions:
-        critical = extension.oid in _CRITICAL
-        if extension.oid == x509.SubjectAlternativeName.oid:
-            critical = not has_subject
-        if extension.critical != critical:
-            yield f"the criticality of {extension.oid.dotted_string} is wrong"
+def _seconds(start: datetime, end: datetime) -> float:
+    """The length of a validity: both its first and its last second belong to it."""
+    return (end + timedelta(seconds=1) - start).total_seconds()
 
 
-def _name_findings(certificate: x509.Certificate, template: CertificateTemplate) -> Iterator[str]:
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if [_identifier(name) for name in names] != list(template.identifiers):
-        yield "the subject alternative names are not the authorized ones"
-    allowed = template.profile.identifier_types
-    if any(identifier.type not in allowed for identifier in template.identifiers):
-        yield "the profile does not allow a type of these names"
-    if len(template.identifiers) > template.profile.maximum_identifiers:
-        yield "there are more names than the profile allows"
-    attributes = list(certificate.subject)
-    wanted = [] if template.common_name is None else [template.common_name]
-    if [attribute.value for attribute in attributes] != wanted or any(
-        attribute.oid != x509.NameOID.COMMON_NAME for attribute in attributes
-    ):
+def _key_findings(key: object, template: CertificateTemplate) -> Iterator[str]:
+    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        yield "the public key is of a type that no certificate has"
+        return
+    if (reason := template.profile.keys.refusal_of(key)) is not None:
+        yield f"the public key is refused: {reason}"
+    if kind_of(key) != kind_of(template.key):
+        yield "the public key is not of the type that was decided on"
+
+
+def _subject_findings(
+    certificate: x509.Certificate, template: CertificateTemplate
+) -> Iterator[str]:
+    found = [(name.oid, name.value) for name in certificate.subject]
+    wanted = template.common_name
+    if found != ([] if wanted is None else [(x509.NameOID.COMMON_NAME, wanted)]):
         yield "the subject holds something else than the profile's common name"
+    if wanted is not None and all(name.value != wanted for name in template.identifiers):
+        yield "the common name is none of the subject alternative names"
+
+
+def _extension_findings(
+    certificate: x509.Certificate, template: CertificateTemplate
+) -> Iterator[str]:
+    found: _Found = {extension.oid: extension for extension in certificate.extensions}
+    wanted = _wanted_extensions(template)
+    for oid in wanted ^ found.keys():
+        presence = "missing" if oid in wanted else "there without need"
+        yield f"the extension {oid.dotted_string} is {presence}"
+    if wanted - found.keys():
+        return
+    yield from _criticality_findings(found, has_subject=template.common_name is not None)
+    yield from _name_findings(found, template)
+    yield from _usage_findings(found, template)
+    yield from _identifier_findings(found, template)
+    yield from _pointer_findings(found, template)
+    yield from _policy_findings(found, template)
+
+
+def _wanted_extensions(template: CertificateTemplate) -> frozenset[x509.ObjectIdentifier]:
+    wanted = _ALWAYS
+    if template.profile.policies:
+        wanted |= {x509.CertificatePolicies.oid}
+    if template.must_staple and template.profile.allows_must_staple:
+        wanted |= {x509.TLSFeature.oid}
+    return wanted
+
+
+def _criticality_findings(found: _Found, *, has_subject: bool) -> Iterator[str]:
+    for oid, extension in found.items():
+        wanted = oid in _CRITICAL or (oid == x509.SubjectAlternativeName.oid and not has_subject)
+        if extension.critical != wanted:
+            yield f"the criticality of {oid.dotted_string} is wrong"
+
+
+def _name_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:
+    names = [_identifier(name) for name in _value(found, x509.SubjectAlternativeName)]
+    if names != list(template.identifiers):
+        yield "the subject alternative names are not the authorized ones"
+    if len(set(names)) != len(names) or not names:
+        yield "the subject alternative names are repeated or none"
+    if len(names) > template.profile.maximum_identifiers:
+        yield "there are more names than the profile allows"
+    for name in names:
+        if name is None or name.type not in template.profile.identifier_types:
+            yield "a name is of a type that the profile does not allow"
+        elif name.type is IdentifierType.DNS and not _DNS_NAME.fullmatch(name.value):
+            yield "a DNS name is not in the preferred syntax"
 
 
 def _identifier(name: x509.GeneralName) -> Identifier | None:
     if isinstance(name, x509.DNSName):
         return Identifier(IdentifierType.DNS, name.value)
     if isinstance(name, x509.IPAddress):
-        return Identifier(IdentifierType.IP, str(ipaddress.ip_address(str(name.value))))
+        return Identifier(IdentifierType.IP, str(name.value))
     return None
 
 
-def _usage_findings(extensions: x509.Extensions, template: CertificateTemplate) -> Iterator[str]:
-    constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
-    if constraints.ca:
+def _usage_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:
+    constraints = _value(found, x509.BasicConstraints)
+    if constraints.ca or constraints.path_length is not None:
         yield "it is a CA certificate"
-    usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    kind = "ec" if hasattr(template.key, "curve") else "rsa"
-    allowed = template.profile.key_usages[kind]
-    if usage.key_cert_sign or usage.crl_sign:
-        yield "it may sign certificates or CRLs"
-    if (usage.digital_signature, usage.key_encipherment) != (
-        "digital_signature" in allowed,
-        "key_encipherment" in allowed,
-    ):
+    usage = _value(found, x509.KeyUsage)
+    usages = {name for name in _USAGES if getattr(usage, name)}
+    kind = kind_of(template.key)
+    if usages != template.profile.key_usages[kind]:
         yield "the key usages are not the profile's"
-    purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    if not usages or not usages <= _SUBSCRIBER_USAGES[kind]:
+        yield "the key usages are none, or not for subscribers with such a key"
+    purposes = list(_value(found, x509.ExtendedKeyUsage))
     if [oid.dotted_string for oid in purposes] != list(template.profile.extended_key_usages):
         yield "the extended key usages are not the profile's"
+    if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in purposes or not purposes:
+        yield "the extended key usages are any or none"
 
 
-def _pointer_findings(extensions: x509.Extensions, template: CertificateTemplate) -> Iterator[str]:
-    authority = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    if authority.key_identifier != template.issuer.key_identifier:
+def _identifier_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:
+    authority = _value(found, x509.AuthorityKeyIdentifier)
+    wanted = x509.AuthorityKeyIdentifier(template.issuer.key_identifier, None, None)
+    if authority != wanted:
         yield "the authority key identifier is not the issuer's"
-    subject = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    if len(subject.digest) != 20:
-        yield "the subject key identifier has not 20 octets"
-    points = extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    urls = [name.value for point in points for name in point.full_name or ()]
-    if urls != [template.issuer.crl_url(template.shard)]:
+    _, (_, bits) = der.values(der.whole(template.spki, der.SEQUENCE))
+    # RFC 7093, section 2, method 1; the first octet counts the unused bits.
+    if _value(found, x509.SubjectKeyIdentifier).digest != hashlib.sha256(bits[1:]).digest()[:20]:
+        yield "the subject key identifier is not the key's"
+
+
+def _pointer_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:
+    shard = template.issuer.crl_url(template.issuer.shard_of(template.serial))
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier(shard)], None, None, None)
+    if list(_value(found, x509.CRLDistributionPoints)) != [point]:
         yield "the CRL distribution point is not the shard's"
-    information = extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    if [description.access_location.value for description in information] != [
-        template.issuer.certificate_url
-    ]:
+    access = [
+        (entry.access_method, entry.access_location.value)
+        for entry in _value(found, x509.AuthorityInformationAccess)
+    ]
+    location = template.issuer.certificate_url
+    if access != [(AuthorityInformationAccessOID.CA_ISSUERS, location)]:
         yield "the authority information access does not point to the issuer"
+    # Whoever fetches them would have to verify a certificate to verify a certificate.
+    if not all(url.startswith("http://") for url in (shard, location)):
+        yield "a URL in the certificate is not plain HTTP"
+
+
+def _policy_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:
+    if x509.CertificatePolicies.oid in found:
+        policies = _value(found, x509.CertificatePolicies)
+        oids = [policy.policy_identifier.dotted_string for policy in policies]
+        is_plain = all(policy.policy_qualifiers is None for policy in policies)
+        if oids != list(template.profile.policies) or not is_plain:
+            yield "the certificate policies are not the profile's"
+    features = found.get(x509.TLSFeature.oid)
+    if features is not None and features.value != _STATUS_REQUEST:
+        yield "the TLS feature is not status_request alone"
+
+
+def _value(found: _Found, kind: type[_ExtensionT]) -> _ExtensionT:
+    return cast("_ExtensionT", found[kind.oid].value)
