@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 from policy.model.errors import ErrorKind, ServerError
@@ -16,6 +17,7 @@ MAX_DEPTH = 32
 _MAX_ELEMENTS = 5000
 _MAX_MEMBERS = 64
 _MAX_NUMBER_LENGTH = 20
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
@@ -55,23 +57,22 @@ def _decode(text: str) -> object:
 
 
 def _check_size(text: str) -> None:
-    if text.count(",") > _MAX_ELEMENTS:
+    opened = text.count("[") + text.count("{")
+    if text.count(",") > _MAX_ELEMENTS or opened > _MAX_ELEMENTS:
         raise _Refused("has too many elements")
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+    if opened > MAX_DEPTH and _is_too_deep(text):
         raise _Refused(f"is nested deeper than {MAX_DEPTH} levels")
 
 
-def _depth(text: str) -> int:
-    """The deepest nesting, counted without recursion; brackets in strings count too, which at
-    worst refuses a document with a great many of them in a row."""
-    depth = deepest = 0
-    for character in text:
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+def _is_too_deep(text: str) -> bool:
+    """Counted without recursion, before the decoder recurses; brackets in strings count too,
+    which at worst refuses a document with a great many of them in a row."""
+    depth = 0
+    for bracket in _BRACKET.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _take_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

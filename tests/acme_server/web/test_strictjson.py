@@ -47,6 +47,7 @@ REFUSED = {
     "too-deep": b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}",
     "far-too-deep": b'{"a":' * 100_000,
     "too-many-members": b"{" + b",".join(b'"%d":1' % n for n in range(65)) + b"}",
+    "too-many-objects": b'{"a":[' + b"{}" * 6000 + b"]}",
     "too-many-elements": b'{"a":[' + b"1," * 6000 + b"1]}",
 }
 
