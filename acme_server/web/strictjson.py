@@ -15,6 +15,7 @@ from policy.model.errors import ErrorKind, ServerError
 
 MAX_DEPTH = 32
 _MAX_ELEMENTS = 5000
+_MAX_CONTAINERS = 2000
 _MAX_MEMBERS = 64
 _MAX_NUMBER_LENGTH = 20
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -58,7 +59,7 @@ def _decode(text: str) -> object:
 
 def _check_size(text: str) -> None:
     opened = text.count("[") + text.count("{")
-    if text.count(",") > _MAX_ELEMENTS or opened > _MAX_ELEMENTS:
+    if text.count(",") > _MAX_ELEMENTS or opened > _MAX_CONTAINERS:
         raise _Refused("has too many elements")
     if opened > MAX_DEPTH and _is_too_deep(text):
         raise _Refused(f"is nested deeper than {MAX_DEPTH} levels")
