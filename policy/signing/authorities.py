@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,12 +23,13 @@ _CA_USAGE = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+_ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorityTemplate:
-    """What a CA certificate says. ``issuer`` is None for a root; a path length of None is
-    unlimited."""
+    """What a CA certificate says. ``path_length`` None is unlimited. ``permitted_names``, if any,
+    are the only DNS name trees that certificates below it may be for (RFC 5280, 4.2.1.10)."""
 
     common_name: str
     organization: str | None
@@ -35,6 +37,7 @@ class AuthorityTemplate:
     not_before: datetime
     lifetime: timedelta
     path_length: int | None
+    permitted_names: tuple[str, ...] = ()
 
     @property
     def not_after(self) -> datetime:
@@ -106,11 +109,17 @@ def issuer_facts(
 def _common_extensions(
     template: AuthorityTemplate, signer: Signer
 ) -> list[tuple[x509.ExtensionType, bool]]:
-    return [
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=True, path_length=template.path_length), True),
         (_CA_USAGE, True),
         (x509.SubjectKeyIdentifier(key_identifier(signer.spki)), False),
     ]
+    if template.permitted_names:
+        trees = [x509.DNSName(name) for name in template.permitted_names]
+        # A type that is not mentioned is not constrained, so addresses are excluded in words.
+        addresses = [x509.IPAddress(ipaddress.ip_network(all_of)) for all_of in _ALL_ADDRESSES]
+        extensions.append((x509.NameConstraints(trees, addresses), True))
+    return extensions
 
 
 def _tbs(
