@@ -98,6 +98,7 @@ class _Parent:
         with bound_listeners(self._settings) as listeners:
             tls = read_tls_files(self._settings)
             front_end = OpsFrontEnd(self._totals, self._metrics, self._why_not_ready)
+            open_listeners({OPS: listeners[OPS]})
             ops = await serve_ops(front_end, listeners.pop(OPS))
             try:
                 self._prepared = await self._prepare()
@@ -148,7 +149,7 @@ class _Parent:
                 self._metrics,
                 tasks,
             )
-            open_listeners(listeners.values())
+            open_listeners(listeners)
             alongside = [
                 tasks.create_task(self._supervise(prepared)),
                 tasks.create_task(notify.feed_watchdog()),
