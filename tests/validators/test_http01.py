@@ -160,7 +160,8 @@ INVALID: dict[str, tuple[bytes, tuple[ErrorKind, str]]] = {
         (UNAUTHORIZED, "http_status"),
     ),
     "101": (
-        b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" + KEY_AUTHORIZATION,
+        b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+        + response(KEY_AUTHORIZATION),
         MALFORMED,
     ),
     "HTTP/0.9": (KEY_AUTHORIZATION, MALFORMED),
