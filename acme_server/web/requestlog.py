@@ -35,7 +35,8 @@ class RequestLog:
     """
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger()
+        # Bound here rather than at each event, which costs a third more.
+        self._log = structlog.get_logger().bind()
 
     def ended(
         self,
