@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import asyncpg
-
 from acme_server.config.masterkey import make_master_key_file
 from acme_server.config.settings import Settings
 from acme_server.config.values import AutoMasterKey
@@ -25,7 +23,7 @@ from storage import backup as backups
 from storage.embedded import EmbeddedPostgresError, find_binaries, join_or_start, upgrade
 from storage.embedded.cluster import cluster_major
 from storage.migrations import MigrationError, migrate, pending_migrations
-from storage.pool import Database
+from storage.pool import Database, LoginRefused
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -210,7 +208,7 @@ def _explained() -> Iterator[None]:
 def _complete(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
-    except (DatabaseUnavailable, asyncpg.InvalidAuthorizationSpecificationError) as error:
+    except (DatabaseUnavailable, LoginRefused) as error:
         raise OperationFailed(f"the database can't be used: {error}") from error
     except MigrationError as error:
         raise OperationFailed(str(error)) from error

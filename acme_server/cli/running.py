@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def run(config: Path | None) -> None:
     """
     refuse_intruders()
     settings = Invocation(config, is_json=False).settings()
+    from acme_server.config.loader import load_settings
     from acme_server.process.parent import run as run_parent
 
-    sys.exit(run_parent(settings))
+    # At a SIGHUP the file is read again, and so are the variables of this process.
+    sys.exit(run_parent(settings, reread=lambda: load_settings(config, os.environ)))

@@ -19,6 +19,13 @@ MAX_BYTES = 1024 * 1024
 MAX_NODES = 10_000
 MAX_DEPTH = 16
 _TAG = "tag:yaml.org,2002:"
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,7 @@ def parse_document(text: str, source: str) -> tuple[RawNode | None, list[Problem
     Raises ConfigurationError where there is no tree to go on with.
     """
     try:
+        _check_depth(text, source)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise _refusal(_place(source, error.problem_mark), _explain(error)) from None
@@ -93,12 +101,23 @@ def parse_document(text: str, source: str) -> tuple[RawNode | None, list[Problem
             if isinstance(error.character, str)
             else "is not valid YAML",
         ) from None
-    except RecursionError:
-        raise _refusal(Place(source), f"is nested deeper than {MAX_DEPTH} levels") from None
     if node is None:
         return None, []
     reader = _TreeReader(source)
     return reader.read(node, 0), reader.problems
+
+
+def _check_depth(text: str, source: str) -> None:
+    """PyYAML's time grows with the square of the depth, and its stack with the depth."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, _OPENING):
+            depth += 1
+        elif isinstance(token, _CLOSING):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            place = _place(source, token.start_mark)
+            raise _refusal(place, f"is nested deeper than {MAX_DEPTH} levels")
 
 
 class _TreeReader:

@@ -16,7 +16,7 @@ from acme_server.cli.doctor.findings import Finding, error, info, ok, warning
 from acme_server.cli.doctor.http import Answer, Unreachable, fetch
 from acme_server.cli.doctor.listeners import is_running
 from acme_server.cli.doctor.site import Site
-from acme_server.config.addresses import host_of
+from acme_server.config.addresses import host_of, is_local
 from acme_server.config.values import Endpoint
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
@@ -27,7 +27,14 @@ _LEAST_LEFT = timedelta(days=3)
 
 def check_external_url(site: Site) -> Iterator[Finding]:
     """Clients reach us under the external URL, and it is us whom they reach."""
-    url = site.settings.server.external_url
+    server = site.settings.server
+    url = server.external_url
+    if is_local(host_of(url)) and not server.listen.is_loopback and not site.settings.lab:
+        yield warning(
+            f"server.external_url ({url}) is this machine's own name for itself, and others reach "
+            f"server.listen ({server.listen})",
+            "Set server.external_url to the URL that clients use.",
+        )
     try:
         answer = fetch(f"{url}/directory", site.seconds)
     except Unreachable as failure:

@@ -82,6 +82,26 @@ def test_directory_of_another_server_is_an_error(
     assert message in text
 
 
+@pytest.mark.parametrize(
+    ("url", "listen", "is_lab", "is_told"),
+    [
+        ("https://localhost:1", "0.0.0.0:14000", False, True),
+        ("https://127.0.0.1:1", "[::]:14000", False, True),
+        ("https://localhost:1", "127.0.0.1:14000", False, False),
+        ("https://localhost:1", "0.0.0.0:14000", True, False),
+        ("https://nowhere.invalid", "0.0.0.0:14000", False, False),
+    ],
+)
+def test_local_url_of_an_open_listener_is_a_warning(
+    make_site: MakeSite, url: str, listen: str, is_lab: bool, is_told: bool
+) -> None:
+    values = {"server.external_url": url, "server.listen": _endpoint(listen)}
+
+    findings = found(reachability.check_external_url, make_site(values, lab=is_lab))
+
+    assert ("warning" in [severity for severity, _ in findings]) is is_told
+
+
 @pytest.mark.parametrize("check", ["check_external_url", "check_status_url"])
 def test_unreachable_url_is_an_error_only_while_the_server_runs(
     make_site: MakeSite, running: dict[str, object], check: str
