@@ -132,5 +132,7 @@ def _upgrade(
         )
         directory.upgrading.rename(directory.upgraded)
     finally:
+        # pg_upgrade's offer to remove the old cluster, written where it worked; we do that.
+        (target.socket_directory / "delete_old_cluster.sh").unlink(missing_ok=True)
         directory.remove_socket_directory()
         settle_upgrade(directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def test_data_roles_and_rights_survive_an_upgrade(
 
     assert upgrade(data_dir, new_bin=NEW.bin_dir, progress=told.append)
 
+    assert not list((data_dir / "socket").iterdir())
     database = embedded(bin_dir=NEW.bin_dir)
     database.start()
     assert query(database.app_url, "SELECT answer FROM kept") == 7
@@ -94,13 +96,17 @@ def test_data_roles_and_rights_survive_an_upgrade(
 @needs_both
 @pytest.mark.full
 def test_an_upgrade_works_below_a_long_path(
-    old_data_dir: Path, open_dir: Path, embedded: Embedded
+    old_data_dir: Path, open_dir: Path, embedded: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data_dir = open_dir / ("d" * 120)
+    short = open_dir / "short"
+    short.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
     subprocess.run(["cp", "-a", old_data_dir, data_dir], check=True)
 
     assert upgrade(data_dir, new_bin=NEW.bin_dir)
 
+    assert not list(short.iterdir())
     database = embedded(data_dir, bin_dir=NEW.bin_dir)
     database.start()
     assert query(database.app_url, "SELECT answer FROM kept") == 7
