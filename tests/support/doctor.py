@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from acme_server.cli.doctor.findings import Examine
 from acme_server.cli.doctor.site import Site
 from acme_server.workflow.inspection import DatabaseFacts
+from support.postgres import PostgresCluster
 
 
 def found(examine: Examine, site: Site) -> list[tuple[str, str]]:
@@ -27,3 +31,14 @@ def only(examine: Examine, site: Site) -> tuple[str, str]:
 def with_facts(site: Site, facts: DatabaseFacts, **changes: Any) -> Site:
     """The site with a database of which some facts are others."""
     return replace(site, database=replace(facts, **changes))
+
+
+@contextmanager
+def own_database(cluster: PostgresCluster, template: str) -> Iterator[str]:
+    """The URL, as the role that serves, of a fresh database for the block."""
+    name = f"doctor_{uuid.uuid4().hex}"
+    cluster.create_database(name, template=template)
+    try:
+        yield cluster.app_url(name)
+    finally:
+        cluster.drop_database(name)

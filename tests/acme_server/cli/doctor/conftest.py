@@ -16,7 +16,8 @@ from acme_server.cli.doctor.site import Site
 from acme_server.config.loader import build_settings
 from acme_server.config.values import Endpoint, EnvironmentMasterKey
 from acme_server.workflow.inspection import DatabaseFacts, inspect
-from support.postgres import run_apart
+from support.doctor import own_database
+from support.postgres import PostgresCluster, run_apart
 from support.records import closed_port
 
 MakeSite = Callable[..., Site]
@@ -45,10 +46,11 @@ def make_site(tmp_path: Path) -> MakeSite:
     return make
 
 
-@pytest.fixture
-def facts(database_url: str) -> DatabaseFacts:
-    """A fresh migrated database, as it is."""
-    return run_apart(inspect(database_url))
+@pytest.fixture(scope="module")
+def facts(postgres_cluster: PostgresCluster, migrated_template: str) -> DatabaseFacts:
+    """A fresh migrated database, as it was."""
+    with own_database(postgres_cluster, migrated_template) as url:
+        return run_apart(inspect(url))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from acme_server.cli.doctor.site import Site
 from acme_server.config.addresses import EndpointText
 from acme_server.workflow.inspection import DatabaseFacts, inspect
 from storage.pool import Database
-from support.doctor import found, only, with_facts
+from support.doctor import found, only, own_database, with_facts
 from support.postgres import PostgresCluster, run_apart
 from support.workflow import STATUS_URL, build_house, csr_for
 
@@ -21,18 +21,19 @@ MakeSite = Callable[..., Site]
 Serve = Callable[..., int]
 
 
-@pytest.fixture
-def established(database_url: str) -> DatabaseFacts:
-    """A database with a CA and fresh CRLs."""
+@pytest.fixture(scope="module")
+def established(postgres_cluster: PostgresCluster, migrated_template: str) -> DatabaseFacts:
+    """A database with a CA and fresh CRLs, as it was."""
 
-    async def establish() -> DatabaseFacts:
-        database = await Database.open(database_url)
+    async def establish(url: str) -> DatabaseFacts:
+        database = await Database.open(url)
         house = await build_house(database)
         await house.publication.publish_due()
         await database.close()
-        return await inspect(database_url)
+        return await inspect(url)
 
-    return run_apart(establish())
+    with own_database(postgres_cluster, migrated_template) as url:
+        return run_apart(establish(url))
 
 
 def at(site: Site, days: float) -> Site:

@@ -24,8 +24,8 @@ from acme_server.config.values import TlsMode
 from acme_server.workflow.inspection import DatabaseFacts, inspect
 from policy.model.certificates import Issuer
 from storage.pool import Database
-from support.doctor import found, only, with_facts
-from support.postgres import run_apart
+from support.doctor import found, only, own_database, with_facts
+from support.postgres import PostgresCluster, run_apart
 from support.records import closed_port
 from support.workflow import build_house
 
@@ -199,15 +199,17 @@ def root_of(pem: bytes) -> Issuer:
     return Issuer(name="r", certificate=der, parent=None, key="k", shards=1, is_active=False)
 
 
-@pytest.fixture
-def published(database_url: str) -> tuple[DatabaseFacts, dict[str, tuple[int, bytes]]]:
+@pytest.fixture(scope="module")
+def published(
+    postgres_cluster: PostgresCluster, migrated_template: str
+) -> tuple[DatabaseFacts, dict[str, tuple[int, bytes]]]:
     """A database with CRLs, and the answers of a status listener that serves them."""
 
-    async def publish() -> tuple[DatabaseFacts, dict[str, tuple[int, bytes]]]:
-        database = await Database.open(database_url)
+    async def publish(url: str) -> tuple[DatabaseFacts, dict[str, tuple[int, bytes]]]:
+        database = await Database.open(url)
         house = await build_house(database)
         await house.publication.publish_due()
-        facts = await inspect(database_url)
+        facts = await inspect(url)
         answers = {}
         for entry in facts.crls:
             crl = await house.publication.find_crl(entry.issuer, entry.shard)
@@ -216,7 +218,8 @@ def published(database_url: str) -> tuple[DatabaseFacts, dict[str, tuple[int, by
         await database.close()
         return facts, answers
 
-    return run_apart(publish())
+    with own_database(postgres_cluster, migrated_template) as url:
+        return run_apart(publish(url))
 
 
 def test_published_crls_are_looked_at_where_others_get_them(
@@ -224,7 +227,7 @@ def test_published_crls_are_looked_at_where_others_get_them(
     serve: Serve,
     published: tuple[DatabaseFacts, dict[str, tuple[int, bytes]]],
 ) -> None:
-    facts, answers = published
+    facts, answers = published[0], dict(published[1])
     url = f"http://127.0.0.1:{serve(answers)}"
     site = with_facts(make_site({"server.status_url": url}), facts)
     later = replace(site, now=lambda: datetime.now(UTC) + timedelta(days=8))
