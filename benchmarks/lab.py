@@ -53,7 +53,8 @@ class LabServer:
         self.data_dir = self.folder / "data"
         self.roots = self.data_dir / "roots.pem"
         self._output = self.folder / "output"
-        self._environment = os.environ | self._settings() | dict(environment or {})
+        self.environment = os.environ | self._settings() | dict(environment or {})
+        self.command = [sys.executable, "-c", "from acme_server.cli import main; main()", "run"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,15 +83,14 @@ class LabServer:
 
     def start(self) -> None:
         """Start the server; raises ServerFailed if it doesn't come up."""
-        command = [sys.executable, "-c", "from acme_server.cli import main; main()", "run"]
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                command,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,
-                env=self._environment,
+                env=self.environment,
             )
         self._wait_for_directory()
 

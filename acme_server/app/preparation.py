@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import asyncpg
-
 from acme_server.app.background import background_parts
 from acme_server.app.context import ProcessContext, open_core, open_database
 from acme_server.config.masterkey import find_master_key, make_master_key_file
@@ -26,7 +24,7 @@ from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.issuers import Issuers
 from storage.maintenance import Maintenance
 from storage.migrations import MigrationError, migrate, pending_migrations
-from storage.pool import Database
+from storage.pool import Database, LoginRefused
 from storage.secrets import SealedSecrets
 
 Progress = Callable[[str], None]
@@ -136,7 +134,7 @@ async def _wait_for_database(settings: Settings, url: str, progress: Progress) -
             if not is_told:
                 progress(f"waiting for the database of database.url ({error})")
                 is_told = True
-        except asyncpg.InvalidAuthorizationSpecificationError as error:
+        except LoginRefused as error:
             raise PreparationFailed(
                 f"database.url: PostgreSQL refuses the login: {error}; check user and password"
             ) from error

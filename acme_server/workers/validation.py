@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from acme_server.workflow.faults import fault
 from policy.model.authorizations import ValidationTask, Verdict
 from policy.model.errors import DatabaseUnavailable
 from policy.model.ids import AccountId
@@ -96,8 +97,11 @@ class ValidationWorker:
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _carry_out(self, task: ValidationTask) -> Verdict | None:
+        fault("answer_committed")
         verdict = await self._validators.validate(task)
+        fault("validated")
         recorded = await self._authorizations.conclude(task, verdict)
+        fault("concluded")
         _log.info(
             "validation_ended" if recorded else "validation_result_dropped",
             authorization=str(task.authorization_id),

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from acme_server.workflow.clock import Clock, new_id
+from acme_server.workflow.faults import fault
 from policy.contacts import check_contacts
 from policy.model.accounts import Account, AccountStatus, Caller
 from policy.model.errors import ErrorKind, ServerError
@@ -89,6 +90,7 @@ class AccountUseCases:
             stored, is_new = existing, False
         else:
             stored, is_new = await self._accounts.create(account, address=request.address)
+            fault("account_created")
         _refuse_inactive(stored)
         self._remember(stored)
         return stored, is_new

@@ -1,8 +1,9 @@
 """Named points at which a test makes the process die, fail or wait; nothing in operation.
 
 Armed by the environment, ``ACME_SERVER_FAULTS="claimed=kill,signed=error"``: the first passage of
-the point kills the process, raises, or sleeps two seconds. Read once at import, so an unarmed
-point costs one lookup in an empty mapping.
+the point kills the process, raises, or sleeps two seconds. ``claimed=kill@PATH`` does so once for
+all processes: whoever can create the file ``PATH``. Read once at import, so an unarmed point costs
+one lookup in an empty mapping.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 ENVIRONMENT = "ACME_SERVER_FAULTS"
 POINTS = frozenset(
@@ -33,8 +35,11 @@ class InjectedFault(Exception):
 
 def fault(point: str) -> None:
     """Do what the point ``point`` is armed with; raises InjectedFault for ``error``."""
-    action = _armed.pop(point, None)
-    if action is None:
+    armed = _armed.pop(point, None)
+    if armed is None:
+        return
+    action, _, once = armed.partition("@")
+    if once and not _is_first(Path(once)):
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -42,6 +47,14 @@ def fault(point: str) -> None:
         time.sleep(2)
     else:
         raise InjectedFault(point)
+
+
+def _is_first(flag: Path) -> bool:
+    try:
+        flag.touch(exist_ok=False)
+    except OSError:
+        return False
+    return True
 
 
 def _parse(text: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from acme_server.workflow.clock import Clock, new_id
+from acme_server.workflow.faults import fault
 from policy.model.accounts import Caller
 from policy.model.authorizations import NewAuthorization
 from policy.model.errors import ErrorKind, ServerError
@@ -75,7 +76,7 @@ class OrderUseCases:
             not_before=request.not_before,
             not_after=request.not_after,
         )
-        return await self._orders.create(
+        created = await self._orders.create(
             caller,
             order,
             [self._new_authorization(identifier) for identifier in identifiers],
@@ -83,6 +84,8 @@ class OrderUseCases:
             authorization_lifetime=self._rules.pending_lifetime,
             reuses=self._rules.reuses_authorizations,
         )
+        fault("order_created")
+        return created
 
     async def get(self, caller: Caller, order_id: OrderId) -> Order:
         """Raises ServerError(NOT_FOUND), for another account's as for a missing one."""
