@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import warnings
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 
 from policy.model.identifiers import Identifier, IdentifierType
 
@@ -28,10 +30,24 @@ def check_certificate(der: bytes, identifier: Identifier, digest: bytes) -> None
     Raises CertificateRefused. Control characters, other encodings and repeated extensions end
     there too, whichever error the parser makes of them.
     """
+    certificate, extensions = _parse(der)
+    _check_names(extensions, identifier)
+    published = _find_digest(extensions)
+    _check_self_signed(certificate)
+    if not hmac.compare_digest(published, digest):
+        raise DigestDiffers("it carries another digest")
+
+
+def _parse(der: bytes) -> tuple[x509.Certificate, x509.Extensions]:
+    """The certificate, and its extensions, which are read only when asked for."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        extensions = certificate.extensions
+        # What is only warned about, such as a negative serial number, is no good certificate.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            certificate = x509.load_der_x509_certificate(der)
+            return certificate, certificate.extensions
     except (
+        CryptographyDeprecationWarning,
         ValueError,
         TypeError,
         UnsupportedAlgorithm,
@@ -40,11 +56,6 @@ def check_certificate(der: bytes, identifier: Identifier, digest: bytes) -> None
         x509.UnsupportedGeneralNameType,
     ) as error:
         raise CertificateRefused("it can't be read") from error
-    _check_names(extensions, identifier)
-    published = _find_digest(extensions)
-    _check_self_signed(certificate)
-    if not hmac.compare_digest(published, digest):
-        raise DigestDiffers("it carries another digest")
 
 
 def _check_names(extensions: x509.Extensions, identifier: Identifier) -> None:

@@ -42,6 +42,7 @@ class ChallengeCertificate:
     value: bytes | None = None
     more: Iterable[tuple[x509.ExtensionType, bool]] = ()
     issuer: str | None = None
+    serial_number: int = field(default_factory=x509.random_serial_number)
     key: PrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     signing_key: PrivateKey | None = None
 
@@ -53,7 +54,7 @@ class ChallengeCertificate:
             .subject_name(subject)
             .issuer_name(common_name(self.issuer) if self.issuer else subject)
             .public_key(self.key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(self.serial_number)
             .not_valid_before(NOW)
             .not_valid_after(NOW + timedelta(days=7))
         )

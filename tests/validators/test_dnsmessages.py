@@ -14,7 +14,7 @@ import dns.name
 import dns.rdatatype
 import dns.rrset
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from validators.dnsmessages import (
@@ -216,6 +216,7 @@ def as_dnspython_reads(wire: bytes) -> set[tuple[Name, str, Value]]:
 
 
 @given(st.lists(_LINES, max_size=8))
+@settings(deadline=None)
 def test_answers_are_read_as_dnspython_reads_them(lines: list[str]) -> None:
     wire = answer_to(ask(), *lines)
 
@@ -228,6 +229,7 @@ _EDITS = st.lists(st.tuples(st.integers(2, 200), st.integers(0, 255)), max_size=
 
 
 @given(st.lists(_LINES, min_size=1, max_size=4), _EDITS, st.integers(12, 300))
+@settings(deadline=None)
 def test_a_damaged_answer_is_read_or_malformed(
     lines: list[str], edits: list[tuple[int, int]], cut: int
 ) -> None:
@@ -244,6 +246,7 @@ def test_a_damaged_answer_is_read_or_malformed(
 
 
 @given(st.binary(min_size=12, max_size=300))
+@settings(deadline=None)
 def test_any_octets_are_read_or_malformed(octets: bytes) -> None:
     try:
         answer = parse_answer(octets)

@@ -126,6 +126,7 @@ async def test_a_place_given_to_one_who_was_just_cancelled_goes_on() -> None:
     crowd.turns.give_back(A)
     crowd.tasks["b1"].cancel()
     await settle()
+    await crowd.ask("a2", A)
 
     assert crowd.running == ["a1", "c1"]
 
@@ -138,6 +139,7 @@ async def test_a_place_is_not_given_to_one_who_is_being_cancelled() -> None:
     crowd.tasks["b1"].cancel()
     crowd.turns.give_back(A)
     await settle()
+    await crowd.ask("a2", A)
 
     assert crowd.running == ["a1", "c1"]
 
