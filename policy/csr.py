@@ -61,7 +61,7 @@ def parse_csr(unverified: bytes) -> CertificateRequest:
     change."""
     if len(unverified) > MAX_CSR_BYTES:
         raise _bad(f"it has more than {MAX_CSR_BYTES} bytes")
-    if unverified.lstrip().startswith((b"-----", b"MII")):
+    if unverified.lstrip().startswith((b"-----", b"MI")):
         raise _bad("send its DER in base64url, neither PEM nor another base64 within")
     csr, parts = _load(unverified)
     key = parse_certificate_key(parts.spki)

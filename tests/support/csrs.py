@@ -109,7 +109,8 @@ def write_csr(
         version,
         der.sequence(*subject),
         spki_of(key) if spki is None else spki,
-        der.explicit(0, b"".join(attributes)),
+        # The values of a SET OF stand in the order of their encodings.
+        der.explicit(0, b"".join(sorted(attributes))),
     )
     if isinstance(key, rsa.RSAPrivateKey):
         algorithm = algorithm or RSA_SHA256
