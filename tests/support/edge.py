@@ -25,7 +25,9 @@ from policy.model.errors import ErrorKind, ServerError
 SHORT = Limits(
     first_byte=0.3, head=0.3, body=0.3, idle=0.3, response=0.3, linger=0.3, body_size=4096
 )
-PATIENT = 20.0
+# What is not about deadlines has those of operation.
+USUAL = Limits(body_size=4096)
+PATIENT = 60.0
 
 
 class PlainFrontEnd:
@@ -195,14 +197,16 @@ class Served:
                 await pass_time(0.01)
 
     async def send_once(self, octets: bytes) -> tuple[Reply | None, bytes]:
-        """The first answer to ``octets`` on a connection of its own, and what else came."""
+        """The first answer to ``octets`` on a connection of its own, and what else came if the
+        answer said that it is the last."""
         wire = await self.connect()
         wire.send(octets)
         try:
             reply = await wire.reply()
         except (asyncio.IncompleteReadError, ConnectionError):
             return None, b""
-        return reply, await wire.rest()
+        is_last = reply.headers.get("connection") == "close"
+        return reply, await wire.rest() if is_last else b""
 
     async def close(self) -> None:
         """Close all connections and the edge."""
@@ -239,7 +243,7 @@ def listener() -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serve(
-    limits: Limits = SHORT,
+    limits: Limits = USUAL,
     *,
     tls: ssl.SSLContext | None = None,
     addresses: ClientAddresses | None = None,

@@ -26,7 +26,7 @@ POST_HEAD = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r
     ],
 )
 async def test_a_client_that_falls_silent_is_cut_off(sent: bytes) -> None:
-    async with serve() as served:
+    async with serve(SHORT) as served:
         wire = await served.connect()
         wire.send(sent)
 
@@ -36,7 +36,7 @@ async def test_a_client_that_falls_silent_is_cut_off(sent: bytes) -> None:
 
 
 async def test_a_connection_that_rests_after_an_answer_is_closed() -> None:
-    async with serve() as served:
+    async with serve(SHORT) as served:
         wire = await served.connect()
         assert (await wire.ask(GET)).status == 200
 
@@ -54,7 +54,7 @@ async def test_a_connection_that_rests_after_an_answer_is_closed() -> None:
     ],
 )
 async def test_a_client_that_drips_gains_no_time(start: bytes, drop: bytes) -> None:
-    async with serve() as served:
+    async with serve(SHORT) as served:
         wire = await served.connect()
         wire.send(start)
         closed = asyncio.ensure_future(wire.rest())
@@ -83,7 +83,7 @@ async def test_each_request_gets_the_time_anew() -> None:
 
 
 async def test_a_client_that_never_reads_its_answer_is_cut_off() -> None:
-    async with serve() as served:
+    async with serve(SHORT) as served:
         wire = await served.connect(receive_buffer=65_536)
         wire.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
@@ -94,7 +94,7 @@ async def test_a_client_that_never_reads_its_answer_is_cut_off() -> None:
 
 
 async def test_a_slow_but_steady_reader_gets_all_of_it() -> None:
-    async with serve() as served:
+    async with serve(SHORT) as served:
         wire = await served.connect(receive_buffer=65_536)
         wire.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         loop = asyncio.get_running_loop()

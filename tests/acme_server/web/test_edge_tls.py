@@ -14,6 +14,8 @@ from acme_server.web.connections import Limits
 from acme_server.web.tls import ReplaceableContext, server_context
 from support.edge import PATIENT, ServedPlainly, serve
 
+# Long enough to see a connection, short enough to see it end.
+SHORT_TLS = Limits(first_byte=2, head=2, body=2, idle=2, response=2, linger=0.3)
 GET = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -41,7 +43,7 @@ def client(authority: trustme.CA) -> ssl.SSLContext:
 @pytest.fixture
 async def served(authority: trustme.CA) -> AsyncIterator[ServedPlainly]:
     """An edge with short deadlines."""
-    async with serve(tls=issue(authority)) as served:
+    async with serve(SHORT_TLS, tls=issue(authority)) as served:
         yield served
 
 
