@@ -11,8 +11,10 @@ _UNSAFE = re.compile(r"[^\x20-\x7e]|\\")
 def excerpt(foreign: str | bytes, limit: int = 100) -> str:
     """At most ``limit`` characters of printable ASCII, the rest escaped as in Python; a cut text
     ends in ``...``. Two different short inputs never look the same."""
-    if isinstance(foreign, str) and len(foreign) <= limit and _SAFE.fullmatch(foreign):
-        return foreign
+    if len(foreign) <= limit:
+        plain = foreign if isinstance(foreign, str) else foreign.decode("latin-1")
+        if _SAFE.fullmatch(plain):
+            return plain
     # An escape is never shorter than what it stands for, so a longer input is cut anyway.
     head = foreign[: limit + 1]
     text = head if isinstance(head, str) else head.decode("utf-8", "surrogateescape")

@@ -208,20 +208,29 @@ async def _receive_some(connection: Connection, parser: ResponseParser) -> None:
 
 def _judge(response: _Response, token: str, expected: str) -> None:
     """Whether the response proves control. Raises ValidationFailure."""
-    places: dict[str, Any] = {"url": _shown(response.url), "endpoint": response.endpoint}
-    if response.head.status != 200:
-        raise ValidationFailure(causes.HTTP_STATUS, **places, status=response.head.status)
-    if response.is_too_long:
-        raise ValidationFailure(causes.HTTP_TOO_LONG, **places, expected=expected)
     answer = response.body.rstrip(_WHITE_SPACE)
-    if hmac.compare_digest(answer, expected.encode("ascii")):
+    is_equal = hmac.compare_digest(answer, expected.encode("ascii"))
+    if response.head.status == 200 and is_equal and not response.is_too_long:
         return
-    cause = causes.HTTP_DIFFERS
-    if answer == token.encode("ascii"):
-        cause = causes.HTTP_TOKEN_ONLY
-    elif answer.startswith(token.encode("ascii") + b"."):
-        cause = causes.HTTP_OTHER_ACCOUNT
-    raise ValidationFailure(cause, **places, expected=expected)
+    raise ValidationFailure(
+        _difference(response, answer, token.encode("ascii")),
+        url=_shown(response.url),
+        endpoint=response.endpoint,
+        status=response.head.status,
+        expected=expected,
+    )
+
+
+def _difference(response: _Response, answer: bytes, token: bytes) -> Cause:
+    if response.head.status != 200:
+        return causes.HTTP_STATUS
+    if response.is_too_long:
+        return causes.HTTP_TOO_LONG
+    if answer == token:
+        return causes.HTTP_TOKEN_ONLY
+    if answer.startswith(token + b"."):
+        return causes.HTTP_OTHER_ACCOUNT
+    return causes.HTTP_DIFFERS
 
 
 def _note(step: dict[str, Any], parser: ResponseParser, received: int) -> None:
