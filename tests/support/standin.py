@@ -121,12 +121,18 @@ class StandInHttp:
     def _routes(self) -> list[Route]:
         return [
             Route("/who", self, {"GET": self.tell_who}),
+            Route("/what", self, {"GET": self.tell_what}),
             Route("/read", self, {"POST": self.read}),
             Route("/die", self, {"POST": self.die}),
         ]
 
     async def tell_who(self, request: Request) -> Response:
-        """What this process is."""
+        """Which process this is, and what it was told."""
+        drain = self._settings.server.drain.total_seconds()
+        return json_response(200, {"pid": os.getpid(), "drain": drain})
+
+    async def tell_what(self, request: Request) -> Response:
+        """What this process is and has."""
         return json_response(
             200,
             {
@@ -137,7 +143,6 @@ class StandInHttp:
                 "environment": sorted(os.environ),
                 "listening": sorted(_listening_ports()),
                 "pipes": sorted(_pipes()),
-                "drain": self._settings.server.drain.total_seconds(),
                 "loop": type(asyncio.get_running_loop()).__module__,
             },
         )
@@ -207,29 +212,28 @@ async def _until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(_PAUSE)
 
 
-def _descriptors() -> Iterator[int]:
-    yield from (int(name) for name in os.listdir("/proc/self/fd"))
+def _open_files() -> Iterator[tuple[int, os.stat_result]]:
+    """All descriptors, without the one that looks for them."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            yield int(name), os.fstat(int(name))
+        except OSError:
+            continue
 
 
 def _listening_ports() -> Iterator[int]:
-    for descriptor in _descriptors():
-        try:
+    for descriptor, file in _open_files():
+        if stat.S_ISSOCK(file.st_mode):
             with socket.socket(fileno=os.dup(descriptor)) as found:
                 if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                     yield found.getsockname()[1]
-        except OSError:
-            continue
 
 
 def _pipes() -> Iterator[int]:
     """The inodes of the pipes that this process has an end of."""
-    for descriptor in _descriptors():
-        try:
-            found = os.fstat(descriptor)
-        except OSError:
-            continue
-        if stat.S_ISFIFO(found.st_mode):
-            yield found.st_ino
+    for _, file in _open_files():
+        if stat.S_ISFIFO(file.st_mode):
+            yield file.st_ino
 
 
 def main() -> int:
