@@ -61,7 +61,7 @@ def whole(data: bytes, tag: int) -> bytes:
 def positive_integer(content: bytes) -> int:
     """The number that an INTEGER with this content is. Raises ValueError unless it is above 0
     and in its shortest form."""
-    is_padded = len(content) > 1 and content[0] == 0 and not content[1] & 0x80
+    is_padded = content[:1] == b"\x00" and not content[1:2] > b"\x7f"
     if not content or content[0] & 0x80 or is_padded:
         raise ValueError("an integer that is not positive or not in its shortest form")
     return int.from_bytes(content)

@@ -62,7 +62,7 @@ def test_positive_integer_is_read(content: bytes, number: int) -> None:
     assert writer.integer(number.to_bytes(2)) == writer.tlv(0x02, content)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80", b"\xff", b"\x00\x01", b"\x00\x00\x80"])
+@pytest.mark.parametrize("content", [b"", b"\x00", b"\x80", b"\xff", b"\x00\x01", b"\x00\x00\x80"])
 def test_other_integer_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="integer"):
         reader.positive_integer(content)
