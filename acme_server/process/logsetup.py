@@ -71,7 +71,11 @@ def _processors(format_: LogFormat) -> list[Any]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if format_ is LogFormat.CONSOLE:
-        return [*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # The default formatter shows local variables where rich is installed: keys, bodies.
+        console = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        return [*shared, console]
     return [
         *shared,
         structlog.processors.format_exc_info,
