@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from support.serverprocess import ServerProcess
+
 _REQUEST = b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _PATIENCE = 40.0
 
@@ -27,6 +29,10 @@ class Tally:
         async with asyncio.timeout(_PATIENCE):
             while not self.failures and any(self.answers[p] < times for p in pids):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+
+    async def until_event(self, server: ServerProcess, name: str) -> None:
+        """Wait until the server logged an event, while the clients go on."""
+        await asyncio.to_thread(server.wait_for_event, name)
 
 
 @contextlib.asynccontextmanager

@@ -26,11 +26,12 @@ PATIENCE = 40.0
 _PAUSE = 0.02
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds; fails the test if it doesn't come to."""
+def until(condition: Callable[[], bool], what: str, server: ServerProcess | None = None) -> None:
+    """Wait until ``condition`` holds; otherwise fails the test and shows ``server``'s output."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen: {what}"
+        output = server.output if server is not None else ""
+        assert time.monotonic() < deadline, f"it did not happen: {what}\n{output}"
         time.sleep(_PAUSE)
 
 
@@ -49,6 +50,8 @@ class ServerProcess:
         self._environment = environment or {}
         self._pass_fds = pass_fds
         self._process: subprocess.Popen[bytes] | None = None
+        self._events: list[dict[str, Any]] = []
+        self._read_to = 0
         self.configure()
 
     @property
@@ -65,8 +68,12 @@ class ServerProcess:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The events logged so far."""
-        whole, _, _ = self.output.rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        with self._file("output").open("rb") as output:
+            output.seek(self._read_to)
+            whole, end, _ = output.read().rpartition(b"\n")
+        self._read_to += len(whole + end)
+        self._events += [json.loads(line) for line in whole.splitlines() if line[:1] == b"{"]
+        return self._events
 
     def events_named(self, name: str) -> list[dict[str, Any]]:
         """The events of that name."""
@@ -109,7 +116,8 @@ class ServerProcess:
     def start(self) -> None:
         """Start the process and wait until it is ready."""
         self.spawn()
-        self.wait_for_event("server_ready")
+        until(lambda: "acme-server is ready" in self.output or self.status is not None, "a start")
+        assert self.status is None, self.output
 
     def wait_for_event(self, name: str, count: int = 1) -> dict[str, Any]:
         """Wait until ``name`` was logged ``count`` times; the last of them."""
@@ -117,7 +125,7 @@ class ServerProcess:
         def is_there() -> bool:
             return len(self.events_named(name)) >= count or self.status is not None
 
-        until(is_there, f"{count} of {name}\n{self.output}")
+        until(is_there, f"{count} of {name}", self)
         found = self.events_named(name)
         assert len(found) >= count, self.output
         return found[count - 1]
@@ -171,7 +179,7 @@ class ServerProcess:
             found = self.pids(role)
             return len(found) == count and not found & avoided
 
-        until(is_so, f"{count} of {role}\n{self.output}")
+        until(is_so, f"{count} of {role}", self)
         return self.pids(role)
 
     def get(self, path: str, *, port: int | None = None, body: str | None = None) -> Any:
