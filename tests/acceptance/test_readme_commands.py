@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -75,13 +77,19 @@ def wait_until_answered(url: str, roots: Path, output: Path) -> None:
     pytest.fail(output.read_text(errors="replace"))
 
 
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """Where the database's account gets through to, whoever runs the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="acme-readme-"))
+    folder.chmod(0o711)
+    yield folder / "data"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.timeout(600)
 def test_first_command_runs_a_server_and_the_banner_has_certbots_line(
-    clone: Path, tmp_path_factory: pytest.TempPathFactory
+    clone: Path, data_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    data_dir = clone.parent / "data"
-    for folder in (clone.parent, clone.parent.parent):
-        folder.chmod(0o711)
     port, http_port = free_port(), free_port()
     environment = os.environ | {
         "ACME_SERVER__DATA_DIR": str(data_dir),
