@@ -1,4 +1,4 @@
-"""Clients that keep their connections and never stop asking."""
+"""Clients that keep their connections for many requests and never stop asking."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from support.serverprocess import ServerProcess
 
 _REQUEST = b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _PATIENCE = 40.0
+# Then a client connects anew by itself, so that each worker comes to have some of them.
+_REQUESTS_PER_CONNECTION = 50
 
 
 @dataclass(slots=True)
 class Tally:
-    """What clients saw: answers by the process that gave them, and all that went wrong."""
+    """What clients saw: answers by the process that gave them, how many of these ended their
+    connection, and all that went wrong."""
 
     answers: Counter[int] = field(default_factory=Counter)
-    connections: int = 0
+    farewells: int = 0
     failures: list[str] = field(default_factory=list)
 
     async def until_answered_by(self, pids: set[int], times: int = 20) -> None:
@@ -55,14 +58,14 @@ async def _ask(port: int, tally: Tally, stopping: asyncio.Event) -> None:
         except OSError as error:
             tally.failures.append(f"connecting: {error!r}")
             return
-        tally.connections += 1
         answered = 0
         try:
-            while not stopping.is_set():
+            while not stopping.is_set() and answered < _REQUESTS_PER_CONNECTION:
                 async with asyncio.timeout(_PATIENCE):
                     may_go_on = await _ask_once(reader, writer, tally)
                 answered += 1
                 if not may_go_on:
+                    tally.farewells += 1
                     break
         except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError) as error:
             tally.failures.append(f"after {answered} answers: {error!r}")

@@ -22,6 +22,20 @@ from support.standin import DATABASE_PASSWORD, MASTER_KEY
 ACCOUNT = "nobody"
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[ServerProcess]:
+    """A server for tests that only look at it."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_by_root() -> Iterator[ServerProcess]:
+    """The same, whose children are another account."""
+    with running_server(database={"user": ACCOUNT}) as server:
+        yield server
+
+
 def status_field(pid: int, name: str) -> str:
     """A line of what the kernel says of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -40,15 +54,14 @@ def inheritable_pipe() -> Iterator[tuple[int, int]]:
         os.close(write)
 
 
-def test_secrets_stand_in_no_command_line_and_no_environment() -> None:
-    with running_server() as server:
-        for pid in server.pids("http") | server.pids("background"):
-            for name in ("cmdline", "environ"):
-                shown = Path(f"/proc/{pid}/{name}").read_bytes().decode()
+def test_secrets_stand_in_no_command_line_and_no_environment(shared: ServerProcess) -> None:
+    for pid in shared.pids("http") | shared.pids("background"):
+        for name in ("cmdline", "environ"):
+            shown = Path(f"/proc/{pid}/{name}").read_bytes().decode()
 
-                assert MASTER_KEY not in shown
-                assert DATABASE_PASSWORD not in shown
-            assert "acme_server.process" in Path(f"/proc/{pid}/cmdline").read_text()
+            assert MASTER_KEY not in shown
+            assert DATABASE_PASSWORD not in shown
+        assert "acme_server.process" in Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def test_children_have_a_clean_environment() -> None:
@@ -85,13 +98,12 @@ def test_workers_inherit_their_listeners_and_nothing_else() -> None:
             assert inode not in seen["pipes"]
 
 
-def test_background_process_inherits_no_listener() -> None:
-    with running_server() as server:
-        (background,) = server.pids("background")
-        (worker,) = server.pids("http")
+def test_background_process_inherits_no_listener(shared: ServerProcess) -> None:
+    (background,) = shared.pids("background")
+    (worker,) = shared.pids("http")
 
-        assert not sockets_of(background) & sockets_of(server.pid)
-        assert len(sockets_of(worker) & sockets_of(server.pid)) == 2
+    assert not sockets_of(background) & sockets_of(shared.pid)
+    assert len(sockets_of(worker) & sockets_of(shared.pid)) == 2
 
 
 def sockets_of(pid: int) -> set[str]:
@@ -108,52 +120,52 @@ def sockets_of(pid: int) -> set[str]:
     return found
 
 
-def test_nothing_dumps_core_and_many_files_may_be_open() -> None:
-    with running_server() as server:
-        for pid in (server.pid, *server.pids("http"), *server.pids("background")):
-            limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
-            by_name = {line[:26].strip(): line[26:].split()[:2] for line in limits}
+def test_nothing_dumps_core_and_many_files_may_be_open(shared: ServerProcess) -> None:
+    for pid in (shared.pid, *shared.pids("http"), *shared.pids("background")):
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        by_name = {line[:26].strip(): line[26:].split()[:2] for line in limits}
 
-            assert by_name["Max core file size"] == ["0", "0"]
-            soft, hard = by_name["Max open files"]
-            assert soft == hard
+        assert by_name["Max core file size"] == ["0", "0"]
+        soft, hard = by_name["Max open files"]
+        assert soft == hard
 
 
-def test_children_gain_no_privileges_by_other_programs() -> None:
-    with running_server() as server:
-        for pid in server.pids("http") | server.pids("background"):
-            assert status_field(pid, "NoNewPrivs") == "1"
+def test_children_gain_no_privileges_by_other_programs(shared: ServerProcess) -> None:
+    for pid in shared.pids("http") | shared.pids("background"):
+        assert status_field(pid, "NoNewPrivs") == "1"
 
 
 @pytest.mark.root
-def test_children_of_root_are_the_account_of_the_database_and_the_parent_stays_root() -> None:
+def test_children_of_root_are_the_account_of_the_database_and_the_parent_stays_root(
+    shared_by_root: ServerProcess,
+) -> None:
     account = pwd.getpwnam(ACCOUNT)
-    with running_server(database={"user": ACCOUNT}) as server:
-        seen = server.get("/what")
+    seen = shared_by_root.get("/what")
 
-        assert seen["uids"] == [account.pw_uid] * 3
-        assert seen["gids"] == [account.pw_gid] * 3
-        assert set(seen["groups"]) == set(os.getgrouplist(ACCOUNT, account.pw_gid))
-        (background,) = server.pids("background")
-        assert status_field(background, "Uid").split() == [str(account.pw_uid)] * 4
-        assert status_field(background, "Groups") == status_field(seen["pid"], "Groups")
-        assert status_field(server.pid, "Uid").split() == ["0"] * 4
-        assert status_field(seen["pid"], "CapEff") == "0" * 16
+    assert seen["uids"] == [account.pw_uid] * 3
+    assert seen["gids"] == [account.pw_gid] * 3
+    assert set(seen["groups"]) == set(os.getgrouplist(ACCOUNT, account.pw_gid))
+    (background,) = shared_by_root.pids("background")
+    assert status_field(background, "Uid").split() == [str(account.pw_uid)] * 4
+    assert status_field(background, "Groups") == status_field(seen["pid"], "Groups")
+    assert status_field(shared_by_root.pid, "Uid").split() == ["0"] * 4
+    assert status_field(seen["pid"], "CapEff") == "0" * 16
 
 
 @pytest.mark.root
-def test_children_of_root_cannot_read_what_is_roots() -> None:
-    with running_server(database={"user": ACCOUNT}) as server:
-        private = server.data_dir / "private"
-        private.write_text("for root")
-        private.chmod(0o600)
-        public = server.data_dir / "public"
-        public.write_text("for all")
-        public.chmod(0o644)
+def test_children_of_root_cannot_read_what_is_roots(shared_by_root: ServerProcess) -> None:
+    private = shared_by_root.data_dir / "private"
+    private.write_text("for root")
+    private.chmod(0o600)
+    public = shared_by_root.data_dir / "public"
+    public.write_text("for all")
+    public.chmod(0o644)
 
-        assert server.get("/read", body=str(private)) == {"error": "Permission denied"}
-        assert server.get("/read", body=str(public)) == {"error": None}
-        assert server.get("/read", body=f"/proc/{server.pid}/environ")["error"] is not None
+    assert shared_by_root.get("/read", body=str(private)) == {"error": "Permission denied"}
+    assert shared_by_root.get("/read", body=str(public)) == {"error": None}
+    assert (
+        shared_by_root.get("/read", body=f"/proc/{shared_by_root.pid}/environ")["error"] is not None
+    )
 
 
 @pytest.mark.root

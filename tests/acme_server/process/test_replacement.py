@@ -119,8 +119,7 @@ async def retire_workers_under_load(*, rounds: int) -> None:
         assert server.events_named("process_died") == []
         assert {event["status"] for event in server.events_named("process_ended")} == {0}
         assert len(server.events_named("process_ended")) == 2 * rounds
-        # Connections to a retiring worker ended, in good order.
-        assert tally.connections > 16
+        assert tally.farewells > 0
         total = sum(tally.answers.values())
         until(lambda: (server.metric(ANSWERED) or 0) >= total, "all of them counted")
         assert server.metric(ANSWERED) == total
