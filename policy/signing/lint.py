@@ -257,8 +257,7 @@ def _identifier(name: x509.GeneralName) -> Identifier | None:
 
 
 def _usage_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:
-    constraints = _value(found, x509.BasicConstraints)
-    if constraints.ca or constraints.path_length is not None:
+    if _value(found, x509.BasicConstraints).ca:
         yield "it is a CA certificate"
     usage = _value(found, x509.KeyUsage)
     usages = {name for name in _USAGES if getattr(usage, name)}
@@ -270,8 +269,8 @@ def _usage_findings(found: _Found, template: CertificateTemplate) -> Iterator[st
     purposes = list(_value(found, x509.ExtendedKeyUsage))
     if [oid.dotted_string for oid in purposes] != list(template.profile.extended_key_usages):
         yield "the extended key usages are not the profile's"
-    if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in purposes or not purposes:
-        yield "the extended key usages are any or none"
+    if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in purposes:
+        yield "the extended key usages are unlimited"
 
 
 def _identifier_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:

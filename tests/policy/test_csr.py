@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from policy.csr import MAX_CSR_BYTES, CertificateRequest, check_csr, jwk_thumbprint, parse_csr
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.identifiers import Identifier, IdentifierType
+from policy.requestedextensions import read_extensions
 from policy.signing import der
 from support import csrs
 from support.csrs import common_name, dns_names, names, requested, write_csr
@@ -178,6 +179,29 @@ def test_request_signed_with_rsa_pss_is_accepted() -> None:
     )
 
     assert _identifiers(csr.public_bytes(Encoding.DER)) == {"www.example.com"}
+
+
+def test_request_may_be_as_large_as_the_limit() -> None:
+    def padded(count: int) -> bytes:
+        padding = _extension("1.2.3.4", der.tlv(der.OCTET_STRING, bytes(count)))
+        return write_csr(SAN, padding, key=csrs.rsa_key())
+
+    spare = MAX_CSR_BYTES - len(padded(48_000))
+    largest = padded(48_000 + spare)
+
+    assert len(largest) == MAX_CSR_BYTES
+    assert _identifiers(largest) == {"www.example.com"}
+    assert "more than" in _refusal(padded(48_001 + spare))
+
+
+@pytest.mark.parametrize("tag", [der.SEQUENCE, der.OCTET_STRING])
+def test_attribute_without_a_set_of_values_is_malformed(tag: int) -> None:
+    attribute = der.sequence(
+        der.object_identifier(csrs.EXTENSION_REQUEST), der.tlv(tag, der.sequence(SAN))
+    )
+
+    with pytest.raises(ValueError, match="no attribute"):
+        read_extensions(attribute)
 
 
 ED25519_CSR = (
@@ -393,6 +417,28 @@ REFUSED = {
                 der.tlv(der.OCTET_STRING, der.sequence(der.tlv(csrs.DNS, NAME))),
             )
         ),
+        "malformed",
+    ),
+    "an extension in a BIT STRING": (
+        write_csr(
+            der.sequence(
+                der.object_identifier(csrs.SAN),
+                der.tlv(der.BIT_STRING, der.sequence(der.tlv(csrs.DNS, NAME))),
+            )
+        ),
+        "malformed",
+    ),
+    "an extension whose OID is text": (
+        write_csr(
+            der.sequence(
+                der.tlv(csrs.UTF8, bytes.fromhex("551d11")),
+                der.tlv(der.OCTET_STRING, der.sequence(der.tlv(csrs.DNS, NAME))),
+            )
+        ),
+        "malformed",
+    ),
+    "an extension without a value": (
+        write_csr(der.sequence(der.object_identifier(csrs.SAN))),
         "malformed",
     ),
     "keyCertSign": (write_csr(SAN, _key_usage(b"\x02\x84")), "key usages of a CA"),

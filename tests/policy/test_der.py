@@ -79,6 +79,10 @@ def test_object_identifier_is_read_as_written(arcs: tuple[int, int], rest: list[
     assert reader.dotted(reader.whole(writer.object_identifier(dotted), 0x06)) == dotted
 
 
+def test_object_identifier_may_be_long() -> None:
+    assert reader.dotted(b"\x2a" + b"\x01" * 63) == "1.2" + ".1" * 63
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80", b"\x2a\x83", b"\x2a" * 65])
 def test_other_object_identifier_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="object identifier"):

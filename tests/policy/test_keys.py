@@ -224,9 +224,9 @@ def test_profile_can_narrow_the_keys() -> None:
 
 
 def test_profile_can_not_widen_the_keys() -> None:
-    weak = rsa.generate_private_key(65537, 1024).public_key()
+    weak = rsa.generate_private_key(3, 2048).public_key()
 
-    assert KeyRules().refusal_of(weak) is not None
+    assert "exponent" in str(KeyRules().refusal_of(weak))
     for wider in (
         {"curves": frozenset({"secp256k1"})},
         {"min_rsa_bits": 1024},

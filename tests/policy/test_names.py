@@ -297,6 +297,12 @@ def test_single_labels_and_addresses_are_served_only_by_rules_that_say_so() -> N
     assert served == (Identifier(DNS, "intranet"), Identifier(IP, "192.0.2.1"))
 
 
+def test_trees_of_names_say_nothing_about_addresses() -> None:
+    rules = NameRules(allowed=frozenset({"corp.example"}), denied=frozenset({"1"}), ip=True)
+
+    assert check_identifiers([("ip", "192.0.2.1")], rules, 10) == (Identifier(IP, "192.0.2.1"),)
+
+
 def test_all_refused_names_are_told_at_once_and_the_good_ones_are_not() -> None:
     asked = [
         ("dns", "good.corp.example"),

@@ -197,6 +197,12 @@ def test_request_near_now_is_honoured_exactly_when_it_is_within_limits(
         _refusal(start, end)
 
 
+def test_profile_may_start_now_or_an_hour_ago() -> None:
+    for backdate in (timedelta(0), MAX_BACKDATE):
+        profile = dataclasses.replace(TLS_SERVER, backdate=backdate)
+        assert profile.validity_of(None, None, NOW)[0] == NOW - backdate
+
+
 @pytest.mark.parametrize(
     "changes",
     [
