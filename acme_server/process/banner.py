@@ -35,7 +35,7 @@ def _lab_lines(settings: Settings, url: str) -> list[str]:
         "It chains up to the root:",
         f"  {verify_line(roots)}",
         "",
-        "The same with acme.sh (its own web server needs socat):",
+        "The same with acme.sh, where that is installed:",
         f"  {acme_sh_line(settings, url, roots)}",
     ]
 
@@ -59,7 +59,7 @@ def verify_line(roots: Path) -> str:
 
 
 def acme_sh_line(settings: Settings, url: str, roots: Path) -> str:
-    """The same with acme.sh, where that is installed."""
+    """acme.sh's own web server answers the challenge; it needs socat or Python."""
     return (
         f"acme.sh --issue --standalone --httpport {settings.validation.http_port} "
         f"--server {url} --ca-bundle {quote(str(roots))} -d {_NAME}"

@@ -28,9 +28,8 @@ from policy.model.errors import DatabaseUnavailable
 
 _METRICS_SECONDS = 1.0
 # What libraries import when they first need it: imported while root can still read it.
-_IMPORTED_LATE = ("asyncpg", "uvloop", "dns.asyncresolver", "aiohttp", "traceback", "linecache")
+_IMPORTED_LATE = ("asyncpg", "uvloop", "aiohttp", "traceback", "linecache")
 _ENCODINGS = ("ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16")
-_RECORD_TYPES = ("A", "AAAA", "CNAME", "TXT", "SOA", "NS", "CAA", "OPT", "DNAME", "RRSIG")
 _log = structlog.get_logger()
 
 
@@ -213,9 +212,8 @@ def _inherited(descriptor: int) -> socket.socket:
 
 
 def _import_late_modules() -> None:
-    typed = [f"dns.rdtypes.{family}.{t}" for t in _RECORD_TYPES for family in ("ANY", "IN")]
     encodings = [f"encodings.{name}" for name in _ENCODINGS]
-    for name in (*_IMPORTED_LATE, *encodings, *typed):
+    for name in (*_IMPORTED_LATE, *encodings):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 

@@ -26,6 +26,10 @@ _START_SECONDS = 60.0
 # Beyond the drain: the time for the last answers, and for the process to end.
 STOP_MARGIN_SECONDS = 10.0
 _RELOAD_SECONDS = 10.0
+# A worker that serves says something every second. Ticks are counted and not time, so that a
+# machine that slept is no reason.
+_TICK_SECONDS = 1.0
+_SILENT_TICKS = 60
 _log = structlog.get_logger()
 
 
@@ -46,6 +50,7 @@ class Child:
         self.ended = asyncio.Event()
         self.is_accepting = False
         self.is_dismissed = False
+        self.silent_ticks = 0
         self._started_at = time.monotonic()
 
     @property
@@ -107,6 +112,7 @@ class Children:
         self._tasks = tasks
         self._places: list[Place] = []
         self._alive: set[Child] = set()
+        self._watchman: asyncio.Task[None] | None = None
 
     @property
     def serving(self) -> int:
@@ -118,7 +124,8 @@ class Children:
         return self.orders.context.settings.server.drain.total_seconds()
 
     async def start(self, workers: int) -> None:
-        """Start all; returns when all serve."""
+        """Start all; returns when all serve. To be called once."""
+        self._watchman = self._tasks.create_task(self._watch())
         self._add(Role.BACKGROUND)
         self.resize(workers)
         for place in list(self._places):
@@ -152,6 +159,8 @@ class Children:
     async def stop(self, hurry: asyncio.Event) -> None:
         """Let all end in good order; what has not ended in time, or when ``hurry`` is set, is
         killed."""
+        if self._watchman is not None:
+            self._watchman.cancel()
         for place in self._places:
             place.close()
         for child in self._alive:
@@ -215,7 +224,21 @@ class Children:
         self._note_end(child, await ending)
         await child.channel.close()
 
+    async def _watch(self) -> None:
+        """Kill workers whose event loop stands still: their connections wait in vain."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            for child in self._alive:
+                child.silent_ticks += 1
+                if (
+                    child.role is Role.HTTP
+                    and child.is_serving
+                    and child.silent_ticks > _SILENT_TICKS
+                ):
+                    child.kill("it stands still")
+
     def _hear(self, child: Child, kind: Message, content: Any) -> None:
+        child.silent_ticks = 0
         if kind is Message.METRICS:
             self._totals.update(child.serial, read_snapshot(content))
         elif kind is Message.ACCEPTING:

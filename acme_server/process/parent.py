@@ -85,6 +85,7 @@ class _Parent:
         self._program = program
         self._totals = Totals()
         self._metrics = ParentMetrics()
+        self._is_on_terminal = sys.stderr.isatty()
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self._reload_wanted = asyncio.Event()
@@ -114,7 +115,14 @@ class _Parent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """An operator wants a reload, unless it is the terminal that was closed."""
+        if self._is_on_terminal and not sys.stderr.isatty():
+            self._stop()
+        else:
+            self._reload_wanted.set()
 
     def _stop(self) -> None:
         """The second wish for it is urgent."""
@@ -179,7 +187,8 @@ class _Parent:
 
     async def _announce(self, children: Children) -> None:
         await children.start(self._settings.server.workers)
-        print(ready_banner(self._settings), flush=True)
+        with contextlib.suppress(OSError):
+            print(ready_banner(self._settings), flush=True)
         _log.info("server_ready", url=self._settings.server.external_url)
         notify.notify(notify.READY)
 

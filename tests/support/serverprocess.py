@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
@@ -99,18 +99,31 @@ class ServerProcess:
         with self._file("output").open("ab") as output:
             self.spawn_writing_to(output.fileno())
 
-    def spawn_writing_to(self, descriptor: int) -> None:
+    def spawn_on_terminal(self, descriptor: int) -> None:
+        """Start the process as the leader of a session on that terminal."""
+        take_it = "import fcntl, os, runpy, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); "
+        take_it += "runpy.run_module('support.standin', run_name='__main__', alter_sys=True)"
+        self.spawn_writing_to(descriptor, ["-c", take_it], start_new_session=True)
+
+    def spawn_writing_to(
+        self,
+        descriptor: int,
+        arguments: Sequence[str] = ("-m", "support.standin"),
+        *,
+        start_new_session: bool = False,
+    ) -> None:
         """Start the process with both output streams going elsewhere."""
         path = [str(ROOT), str(ROOT / "tests")]
         loop = {"STANDIN_LOOP": os.environ.get("ACME_SERVER_TEST_LOOP") or "uvloop"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.standin", str(self._file("config.yaml"))],
+            [sys.executable, *arguments, str(self._file("config.yaml"))],
             env=os.environ | loop | {"PYTHONPATH": os.pathsep.join(path)} | self._environment,
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
             cwd=self.data_dir,
             pass_fds=self._pass_fds,
+            start_new_session=start_new_session,
         )
 
     def start(self) -> None:

@@ -98,6 +98,17 @@ async def test_child_that_does_not_go_is_killed_in_the_end(
         assert {entry["signal"] for entry in logged.named("process_died")} == {"SIGKILL"}
 
 
+async def test_worker_that_stands_still_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TICK_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_SILENT_TICKS", 3)
+    async with strange_children("stays") as (_, logged):
+        killed = await logged.until("process_killed")
+        await logged.until("restart_postponed")
+
+        assert killed["reason"] == "it stands still"
+        assert {entry["child_role"] for entry in logged.named("process_killed")} == {"http"}
+
+
 async def test_child_that_does_not_come_to_serve_is_killed_and_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

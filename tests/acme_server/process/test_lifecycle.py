@@ -241,6 +241,37 @@ def test_reader_of_the_log_may_go_away() -> None:
         assert server.wait() == 0
 
 
+def test_closed_terminal_stops_the_server() -> None:
+    terminal, end = os.openpty()
+    with ServerProcess() as server:
+        server.spawn_on_terminal(end)
+        os.close(end)
+        said = b""
+        while b"server_ready" not in said:
+            said += os.read(terminal, 65536)
+
+        os.close(terminal)
+
+        assert server.wait() == 0
+        assert server.is_set("database_stopped")
+
+
+def test_hangup_on_a_terminal_that_is_still_there_is_a_reload() -> None:
+    terminal, end = os.openpty()
+    with ServerProcess() as server:
+        server.spawn_on_terminal(end)
+        os.close(end)
+        said = b""
+        for event in (b"server_ready", b"configuration_reloaded"):
+            while event not in said:
+                said += os.read(terminal, 65536)
+            server.signal(signal.SIGHUP)
+
+        assert server.ops("/readyz")[0] == 200
+        os.close(terminal)
+        assert server.wait() == 0
+
+
 def test_time_to_stop_without_connections_is_not_the_drain() -> None:
     with running_server(server={"drain": "10m"}) as server:
         started = time.monotonic()
