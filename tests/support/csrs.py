@@ -86,6 +86,27 @@ def dns_names(*values: str) -> bytes:
     return names(*((DNS, value.encode("latin-1")) for value in values))
 
 
+def extension(oid: str, value: bytes, *, is_critical: bool = False) -> bytes:
+    """An extension."""
+    return der.extension(oid, value, is_critical=is_critical)
+
+
+def purposes(*oids: str) -> bytes:
+    """An extended key usage extension."""
+    return extension("2.5.29.37", der.sequence(*map(der.object_identifier, oids)))
+
+
+def key_usage(bits: bytes) -> bytes:
+    """A key usage extension from the content of its BIT STRING."""
+    return extension("2.5.29.15", der.tlv(der.BIT_STRING, bits), is_critical=True)
+
+
+def features(*numbers: int) -> bytes:
+    """A TLS feature extension."""
+    values = (der.integer(bytes((number,))) for number in numbers)
+    return extension("1.3.6.1.5.5.7.1.24", der.sequence(*values))
+
+
 def requested(*extensions: bytes, oid: str = EXTENSION_REQUEST) -> bytes:
     """An attribute that asks for extensions."""
     return der.sequence(der.object_identifier(oid), der.tlv(der.SET, der.sequence(*extensions)))
