@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from acme_server.config.loader import load_settings
 from support.checkout import ROOT
 
 _COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
@@ -59,6 +60,22 @@ def test_compose_configuration_names_the_mounted_secrets_and_roles() -> None:
     for key, role in (("url", "acme_app"), ("owner_url", "acme_owner")):
         assert configuration["database"][key].startswith(f"postgresql://{role}:")
         assert f"CREATE ROLE {role} LOGIN" in roles
+
+
+def yaml_blocks(page: str) -> list[str]:
+    """The configurations that a page shows whole."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+    return [block for block in blocks if block.startswith("data_dir:")]
+
+
+def test_configurations_shown_are_what_the_server_accepts(tmp_path: Path) -> None:
+    shown = [(ROOT / "deploy/config.compose.yaml").read_text(), *yaml_blocks("docs/tutorial.md")]
+
+    for number, text in enumerate(shown):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        assert not load_settings(file, {}).lab
+    assert len(shown) == 2
 
 
 def test_kubernetes_runs_the_images_user_and_ports_without_rights() -> None:
