@@ -14,6 +14,7 @@ from acme_server.workflow.authority import Authority, Installation
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.sealing import MasterKey
+from policy.names import NameRules
 from policy.profiles import TLS_SERVER, Profile
 from storage.authorizations import Authorizations
 from storage.issuances import Issuances
@@ -80,7 +81,12 @@ async def open_core(context: ProcessContext) -> Core:
         secrets=secrets,
         authorizations=Authorizations(database, lifetime=settings.acme.authorization_lifetime),
         issuance=IssuanceUseCases(
-            Issuances(database), authority, clock, profiles(settings), owner=context.owner
+            Issuances(database),
+            authority,
+            clock,
+            profiles(settings),
+            names=name_rules(settings),
+            owner=context.owner,
         ),
         clock=clock,
         owner=context.owner,
@@ -108,6 +114,12 @@ def profiles(settings: Settings) -> dict[str, Profile]:
         name=TLS_SERVER.name, validity=lifetime, maximum_validity=lifetime, backdate=backdate
     )
     return {profile.name: profile}
+
+
+def name_rules(settings: Settings) -> NameRules:
+    """Which names this installation serves to its clients."""
+    acme = settings.acme
+    return NameRules(allowed=frozenset(acme.allowed_names), denied=frozenset(acme.denied_names))
 
 
 def build_validators(settings: Settings) -> Validators:

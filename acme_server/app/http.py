@@ -17,6 +17,7 @@ from acme_server.app.context import (
     Core,
     ProcessContext,
     build_validators,
+    name_rules,
     open_core,
     profiles,
 )
@@ -32,6 +33,7 @@ from acme_server.web.tls import ReplaceableContext, server_context
 from acme_server.web.urls import ROOTS, Urls
 from acme_server.workers.validation import ValidationWorker
 from acme_server.workflow.accounts import AccountUseCases
+from acme_server.workflow.authority import Authority
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.nonces import KEY_PURPOSE, NonceSeal, NonceUseCases
@@ -39,7 +41,6 @@ from acme_server.workflow.orders import OrderRules, OrderUseCases
 from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
 from policy.model.errors import DatabaseUnavailable
-from policy.names import NameRules
 from policy.profiles import TLS_SERVER
 from storage.accounts import Accounts
 from storage.certificates import Certificates
@@ -177,7 +178,7 @@ def _acme_front_end(
             external_account_required=acme.external_account_required,
         ),
         accounts=AccountUseCases(Accounts(database), core.clock, terms=acme.terms_of_service),
-        orders=OrderUseCases(Orders(database), core.clock, _order_rules(settings)),
+        orders=OrderUseCases(Orders(database), core.clock, _order_rules(settings, core.authority)),
         authorizations=AuthorizationUseCases(core.authorizations, validation),
         issuance=core.issuance,
         certificates=CertificateUseCases(Certificates(database), core.authority),
@@ -185,13 +186,14 @@ def _acme_front_end(
     )
 
 
-def _order_rules(settings: Settings) -> OrderRules:
+def _order_rules(settings: Settings, authority: Authority) -> OrderRules:
     acme = settings.acme
     return OrderRules(
-        names=NameRules(allowed=frozenset(acme.allowed_names), denied=frozenset(acme.denied_names)),
+        names=name_rules(settings),
         max_identifiers=acme.max_identifiers,
         profiles=profiles(settings),
         default_profile=TLS_SERVER.name,
+        issuer_not_after=authority.active.facts.not_after,
         challenge_types=tuple(kind.value for kind in acme.challenge_types),
         order_lifetime=acme.order_lifetime,
         pending_lifetime=acme.pending_authorization_lifetime,

@@ -72,9 +72,8 @@ class SigningIssuer:
         """Whether signing again what was signed gives the same signature."""
         return self._signer.is_deterministic
 
-    def reserve(
+    def template(
         self,
-        certificate_id: CertificateId,
         *,
         profile: Profile,
         csr: CertificateRequest,
@@ -82,15 +81,13 @@ class SigningIssuer:
         now: datetime,
         not_before: datetime | None,
         not_after: datetime | None,
-    ) -> Reservation:
-        """The exact bytes of a certificate of ``profile``, linted.
+    ) -> CertificateTemplate:
+        """All that a certificate of ``profile`` for this request would say.
 
-        Raises ServerError for a validity that the profile refuses, LintFailed for bytes that
-        must not be signed: a defect, never the client's fault.
+        Raises ServerError(MALFORMED) for a validity that profile and issuer can't give.
         """
-        profile.check_requested_validity(not_before, not_after, now)
-        start, end = profile.validity_of(not_before, not_after, now)
-        template = CertificateTemplate(
+        start, end = profile.validity_of(not_before, not_after, now, self.facts.not_after)
+        return CertificateTemplate(
             profile=profile,
             issuer=self.facts,
             serial=make_serial(os.urandom),
@@ -98,8 +95,15 @@ class SigningIssuer:
             key=csr.key,
             spki=csr.spki,
             not_before=start,
-            not_after=min(end, self.facts.not_after),
+            not_after=end,
+            must_staple=csr.must_staple,
         )
+
+    def reserve(self, certificate_id: CertificateId, template: CertificateTemplate) -> Reservation:
+        """The exact bytes of a certificate, linted.
+
+        Raises LintFailed for bytes that must not be signed: a defect, never the client's fault.
+        """
         tbs = build_tbs(template)
         lint(tbs, template)
         return Reservation(
@@ -107,12 +111,12 @@ class SigningIssuer:
             serial=template.serial,
             issuer=self.name,
             shard=template.shard,
-            profile=profile.name,
-            profile_version=profile.version,
-            identifiers=identifiers,
+            profile=template.profile.name,
+            profile_version=template.profile.version,
+            identifiers=template.identifiers,
             not_before=template.not_before,
             not_after=template.not_after,
-            spki_sha256=hashlib.sha256(csr.spki).digest(),
+            spki_sha256=hashlib.sha256(template.spki).digest(),
             tbs=tbs,
         )
 

@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import structlog
 
@@ -25,6 +26,7 @@ from acme_server.workflow.authority import Authority, SigningIssuer
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.faults import fault
 from policy.csr import CertificateRequest, check_csr, jwk_thumbprint, parse_csr
+from policy.decision import Denied, decide
 from policy.model.accounts import Caller
 from policy.model.authorizations import Authorization, AuthorizationStatus
 from policy.model.certificates import Certificate, Reservation
@@ -32,6 +34,7 @@ from policy.model.errors import ErrorKind, Problem, ServerError
 from policy.model.identifiers import Identifier
 from policy.model.ids import CertificateId, OrderId
 from policy.model.orders import Order, OrderStatus
+from policy.names import NameRules
 from policy.profiles import Profile
 from storage.issuances import Issuances, SerialTaken
 
@@ -41,6 +44,16 @@ _log = structlog.get_logger()
 _SERIAL_TRIES = 3
 # From the claim to the signature; then another process takes the issuance for abandoned.
 _LEASE = timedelta(seconds=30)
+# What a denial by each rule is to the client; control of a name and all else: unauthorized.
+_DENIALS: Mapping[str, ErrorKind] = MappingProxyType(
+    {
+        "count": ErrorKind.MALFORMED,
+        "names": ErrorKind.REJECTED_IDENTIFIER,
+        "key": ErrorKind.BAD_CSR,
+        "validity": ErrorKind.MALFORMED,
+        "must-staple": ErrorKind.BAD_CSR,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +70,8 @@ class IssuanceRequest:
     """What every front end asks of the issuance core.
 
     ``requester`` is who asks (``account:…``, ``system:…``), ``authentication`` how they showed
-    it; ``proofs`` cover the identifiers that must be proven.
+    it; ``proofs`` cover the identifiers that must be proven; ``names`` are the rules for names
+    that hold for this way of asking.
     """
 
     requester: str
@@ -66,6 +80,7 @@ class IssuanceRequest:
     proofs: tuple[Proof, ...]
     csr: CertificateRequest
     profile: Profile
+    names: NameRules
     not_before: datetime | None = None
     not_after: datetime | None = None
 
@@ -80,12 +95,14 @@ class IssuanceUseCases:
         clock: Clock,
         profiles: Mapping[str, Profile],
         *,
+        names: NameRules,
         owner: str,
     ) -> None:
         self._issuances = issuances
         self._authority = authority
         self._clock = clock
         self._profiles = profiles
+        self._names = names
         self._owner = owner
         self._running: set[asyncio.Task[Order]] = set()
 
@@ -107,14 +124,16 @@ class IssuanceUseCases:
                 ErrorKind.BAD_CSR,
                 "The CSR's key is an account key; make a key of its own for the certificate.",
             )
-        check_csr(csr, order.identifiers)
+        profile = self._pinned_profile(order)
+        check_csr(csr, order.identifiers, allows_must_staple=profile.allows_must_staple)
         request = IssuanceRequest(
             requester=f"account:{caller.account_id}",
             authentication="acme",
             identifiers=order.identifiers,
             proofs=_proofs(authorizations),
             csr=csr,
-            profile=self._pinned_profile(order),
+            profile=profile,
+            names=self._names,
             not_before=order.not_before,
             not_after=order.not_after,
         )
@@ -180,9 +199,11 @@ class IssuanceUseCases:
         raise RuntimeError("the random generator repeats serial numbers")
 
     def _reserve(self, request: IssuanceRequest, issuer: SigningIssuer) -> Reservation:
-        """What will be signed: built from the profile, linted, and decided on by policy."""
-        return issuer.reserve(
-            CertificateId(new_id()),
+        """What will be signed: built from the profile, decided on by policy, and linted.
+
+        Raises ServerError for what policy refuses, LintFailed.
+        """
+        template = issuer.template(
             profile=request.profile,
             csr=request.csr,
             identifiers=request.identifiers,
@@ -190,6 +211,14 @@ class IssuanceUseCases:
             not_before=request.not_before,
             not_after=request.not_after,
         )
+        decision = decide(template, request.proofs, request.names)
+        if isinstance(decision, Denied):
+            _log.warning("issuance_denied", requester=request.requester, rule=decision.rule)
+            raise ServerError(
+                _DENIALS.get(decision.rule, ErrorKind.UNAUTHORIZED),
+                f"The certificate is refused: {decision.reason}.",
+            )
+        return issuer.reserve(CertificateId(new_id()), template)
 
     async def _finish(self, certificate: Certificate) -> None:
         issuer = self._authority.get(certificate.issuer)

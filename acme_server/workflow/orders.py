@@ -42,6 +42,7 @@ class OrderRules:
     max_identifiers: int
     profiles: Mapping[str, Profile]
     default_profile: str
+    issuer_not_after: datetime
     challenge_types: tuple[str, ...]
     order_lifetime: timedelta
     pending_lifetime: timedelta
@@ -66,20 +67,28 @@ class OrderUseCases:
             request.unverified_identifiers, self._rules.names, self._rules.max_identifiers
         )
         profile = self._profile(request.profile)
-        profile.check_requested_validity(request.not_before, request.not_after, self._clock.now())
+        profile.check_requested_validity(
+            request.not_before,
+            request.not_after,
+            self._clock.now(),
+            self._rules.issuer_not_after,
+        )
         order = NewOrder(
             id=OrderId(new_id()),
             identifiers=identifiers,
             profile=profile.name,
             profile_version=profile.version,
-            challenge_types=self._rules.challenge_types,
+            challenge_types=self._offered(profile),
             not_before=request.not_before,
             not_after=request.not_after,
         )
         created = await self._orders.create(
             caller,
             order,
-            [self._new_authorization(identifier) for identifier in identifiers],
+            [
+                self._new_authorization(identifier, order.challenge_types)
+                for identifier in identifiers
+            ],
             order_lifetime=self._rules.order_lifetime,
             authorization_lifetime=self._rules.pending_lifetime,
             reuses=self._rules.reuses_authorizations,
@@ -100,11 +109,23 @@ class OrderUseCases:
             raise ServerError(ErrorKind.MALFORMED, "There is no profile with this name.")
         return profile
 
-    def _new_authorization(self, identifier: Identifier) -> NewAuthorization:
+    def _offered(self, profile: Profile) -> tuple[str, ...]:
+        """The challenge types that both this installation and the profile accept."""
         types = self._rules.challenge_types
+        return tuple(kind for kind in types if kind in profile.challenge_types)
+
+    def _new_authorization(
+        self, identifier: Identifier, types: tuple[str, ...]
+    ) -> NewAuthorization:
         if identifier.is_wildcard:
             # Only the DNS proves control of all names below (RFC 8555, section 7.1.3; BR 3.2.2.4).
             types = tuple(kind for kind in types if kind.startswith("dns-"))
+        if not types:
+            raise ServerError(
+                ErrorKind.REJECTED_IDENTIFIER,
+                f"Control of {identifier.value} can't be proven here: no challenge type that "
+                "would do is offered.",
+            )
         return NewAuthorization(
             id=AuthorizationId(new_id()),
             identifier=identifier.base,

@@ -18,11 +18,14 @@ from acme_server.workflow.issuance import IssuanceRequest, IssuanceUseCases, Pro
 from acme_server.workflow.sealing import MasterKey
 from policy.csr import CertificateRequest
 from policy.model.identifiers import Identifier, IdentifierType
-from policy.profiles import Profile
+from policy.names import NameRules
+from policy.profiles import CONFIGURED, Profile
 from storage.secrets import SealedSecrets
 
 PURPOSE = "service-certificate"
 _REQUESTER = "system:service-certificate"
+# The operator's own words, also for a name like localhost and for addresses.
+_OWN_NAMES = NameRules(ip=True, single_labels=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +110,12 @@ class ServiceCertificateUseCases:
             authentication="internal",
             identifiers=self._identifiers,
             proofs=tuple(
-                Proof(identifier=name, method="configured", validated_at=now)
+                Proof(identifier=name, method=CONFIGURED, validated_at=now)
                 for name in self._identifiers
             ),
             csr=_request_of(key, self._identifiers),
             profile=self._profile,
+            names=_OWN_NAMES,
         )
         _, certificate = await self._issuance.issue_internal(request)
         chain = (certificate, *self._authority.chain(self._authority.active.name))

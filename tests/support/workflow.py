@@ -154,6 +154,7 @@ async def build_house(database: Database, master_key: MasterKey | None = None) -
         max_identifiers=100,
         profiles={TLS_SERVER.name: TLS_SERVER},
         default_profile=TLS_SERVER.name,
+        issuer_not_after=authority.active.facts.not_after,
         challenge_types=CHALLENGES,
         order_lifetime=timedelta(days=7),
         pending_lifetime=timedelta(days=7),
@@ -168,7 +169,12 @@ async def build_house(database: Database, master_key: MasterKey | None = None) -
         orders=OrderUseCases(Orders(database), clock, rules),
         authorizations=AuthorizationUseCases(table, worker),
         issuance=IssuanceUseCases(
-            Issuances(database), authority, clock, rules.profiles, owner="test"
+            Issuances(database),
+            authority,
+            clock,
+            rules.profiles,
+            names=rules.names,
+            owner="test",
         ),
         certificates=CertificateUseCases(Certificates(database), authority),
         publication=PublicationUseCases(

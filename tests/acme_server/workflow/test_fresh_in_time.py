@@ -10,6 +10,7 @@ from cryptography import x509
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
+from policy.names import NameRules
 from policy.profiles import SERVICE
 from storage.certificates import Certificates
 from storage.crls import Crls
@@ -43,7 +44,9 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def certificate(house: House, clock: FakeClock) -> ServiceCertificateUseCases:
-    issuance = IssuanceUseCases(Issuances(house.database), house.authority, clock, {}, owner="test")
+    issuance = IssuanceUseCases(
+        Issuances(house.database), house.authority, clock, {}, names=NameRules(), owner="test"
+    )
     return ServiceCertificateUseCases(
         issuance,
         house.authority,

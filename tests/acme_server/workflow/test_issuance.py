@@ -17,6 +17,7 @@ from acme_server.workflow.issuance import IssuanceUseCases
 from policy.model.certificates import CertificateStatus
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.orders import Order, OrderStatus
+from policy.names import NameRules
 from policy.profiles import TLS_SERVER
 from storage.certificates import Certificates
 from storage.issuances import Issuances
@@ -167,6 +168,7 @@ async def test_abandoned_reservation_is_signed_by_recovery_with_the_same_bytes(
         house.authority,
         house.issuance._clock,
         {TLS_SERVER.name: TLS_SERVER},
+        names=NameRules(),
         owner="another",
     )
 

@@ -1,0 +1,113 @@
+"""Policy decides on the final template: what changed since the order was placed counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from acme_server.workflow.issuance import IssuanceUseCases
+from acme_server.workflow.orders import NewOrderRequest
+from policy.model.errors import ErrorKind, ServerError
+from policy.model.orders import OrderStatus
+from policy.names import NameRules
+from policy.profiles import TLS_SERVER, Profile
+from storage.issuances import Issuances
+from storage.pool import Database
+from support.workflow import House, build_house, csr_for
+
+
+@pytest.fixture
+async def house(database: Database) -> House:
+    return await build_house(database)
+
+
+def _issuance(
+    house: House, *, names: NameRules | None = None, profiles: Mapping[str, Profile] | None = None
+) -> IssuanceUseCases:
+    """The issuance core of a process with other rules than those of the house's orders."""
+    return IssuanceUseCases(
+        Issuances(house.database),
+        house.authority,
+        house.issuance._clock,
+        profiles or {TLS_SERVER.name: TLS_SERVER},
+        names=names or NameRules(),
+        owner="other",
+    )
+
+
+async def test_a_name_denied_since_the_order_is_refused_and_leaves_the_order_ready(
+    house: House,
+) -> None:
+    caller = await house.caller()
+    order = await house.ready_order(caller, "www.example.com")
+    issuance = _issuance(house, names=NameRules(denied=frozenset({"example.com"})))
+
+    with pytest.raises(ServerError, match="denied") as refusal:
+        await issuance.finalize(caller, order.id, csr_for("www.example.com"))
+
+    assert refusal.value.kind is ErrorKind.REJECTED_IDENTIFIER
+    assert (await house.orders.get(caller, order.id)).status is OrderStatus.READY
+    assert await house.database.fetchval("SELECT count(*) FROM serials") == 0
+    done = await house.issuance.finalize(caller, order.id, csr_for("www.example.com"))
+    assert done.status is OrderStatus.VALID
+
+
+async def test_a_proof_by_a_method_that_the_profile_does_not_accept_is_no_proof(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = await house.caller()
+    order = await house.ready_order(caller, "www.example.com")
+    profile = replace(TLS_SERVER, challenge_types=frozenset({"tls-alpn-01"}))
+    # The version is pinned on the order; this is about a process that would overlook it.
+    monkeypatch.setattr(type(profile), "version", TLS_SERVER.version)
+
+    with pytest.raises(ServerError, match="not proven") as refusal:
+        await _issuance(house, profiles={profile.name: profile}).finalize(
+            caller, order.id, csr_for("www.example.com")
+        )
+
+    assert refusal.value.kind is ErrorKind.UNAUTHORIZED
+    assert (await house.orders.get(caller, order.id)).status is OrderStatus.READY
+
+
+async def test_an_end_after_the_issuers_own_is_refused_at_new_order(house: House) -> None:
+    caller = await house.caller()
+    rules = replace(house.orders._rules, issuer_not_after=datetime.now(UTC) + timedelta(days=5))
+    house.orders._rules = rules
+    request = NewOrderRequest(
+        unverified_identifiers=[("dns", "www.example.com")],
+        not_before=None,
+        not_after=datetime.now(UTC) + timedelta(days=6),
+        profile=None,
+    )
+
+    with pytest.raises(ServerError, match="CA itself ends earlier") as refusal:
+        await house.orders.create(caller, request)
+
+    assert refusal.value.kind is ErrorKind.MALFORMED
+
+
+async def test_a_wildcard_without_a_dns_challenge_on_offer_is_refused_at_new_order(
+    house: House,
+) -> None:
+    caller = await house.caller()
+    house.orders._rules = replace(house.orders._rules, challenge_types=("http-01", "tls-alpn-01"))
+
+    with pytest.raises(ServerError, match="can't be proven here") as refusal:
+        await house.order(caller, "*.example.com")
+
+    assert refusal.value.kind is ErrorKind.REJECTED_IDENTIFIER
+
+
+async def test_only_challenge_types_that_the_profile_accepts_are_offered(house: House) -> None:
+    caller = await house.caller()
+    profile = replace(TLS_SERVER, challenge_types=frozenset({"dns-01"}))
+    house.orders._rules = replace(house.orders._rules, profiles={profile.name: profile})
+
+    order = await house.order(caller, "www.example.com")
+
+    authorization = await house.authorizations.get(caller, order.authorization_ids[0])
+    assert [challenge.type for challenge in authorization.challenges] == ["dns-01"]
