@@ -8,7 +8,7 @@ libraries tolerate beyond it (no signature, unprotected headers, padding, repeat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from policy.model.errors import ErrorKind, ServerError
 
 _MEMBERS = frozenset({"protected", "payload", "signature"})
 _HEADERS = frozenset({"alg", "jwk", "kid", "nonce", "url"})
+_INNER_HEADERS = _HEADERS - {"nonce"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +61,36 @@ def parse_jws(body: bytes) -> UnverifiedJws:
 
 
 def read_jws(document: Mapping[str, Any]) -> UnverifiedJws:
-    """The JWS in a parsed JSON object, one nested in a payload for instance.
+    """The JWS in a parsed JSON object. Raises ServerError as ``parse_jws``."""
+    return _read(document, _HEADERS, SIGNATURE_ALGORITHMS)
 
-    Raises ServerError as ``parse_jws``.
+
+def read_inner_jws(
+    document: Mapping[str, Any], algorithms: Sequence[str] = SIGNATURE_ALGORITHMS
+) -> UnverifiedJws:
+    """The JWS nested in a payload, signed with one of ``algorithms``.
+
+    The nonce is the outer one's affair: a header that has any is refused (RFC 8555, sections
+    7.3.4 and 7.3.5). Raises ServerError as ``parse_jws``.
     """
+    return _read(document, _INNER_HEADERS, algorithms)
+
+
+def _read(
+    document: Mapping[str, Any], headers: Set[str], algorithms: Sequence[str]
+) -> UnverifiedJws:
     if document.keys() != _MEMBERS:
         raise _malformed('must have the members "protected", "payload", "signature" and no other')
     header = parse_object(_decode(document, "protected"), "The protected header of the JWS")
-    if not _HEADERS.issuperset(header):
-        unknown = sorted(header.keys() - _HEADERS)[0][:32]
+    if not headers >= header.keys():
+        unknown = sorted(header.keys() - headers)[0][:32]
         raise _malformed(f'has the header parameter "{unknown}", which is not accepted')
     algorithm = header.get("alg")
-    if algorithm not in SIGNATURE_ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise ServerError(
             ErrorKind.BAD_SIGNATURE_ALGORITHM,
-            f"The signature algorithm must be one of {', '.join(SIGNATURE_ALGORITHMS)}.",
-            allowed=SIGNATURE_ALGORITHMS,
+            f"The signature algorithm must be one of {', '.join(algorithms)}.",
+            allowed=algorithms,
         )
     payload = _decode(document, "payload")
     signature = _decode(document, "signature")
