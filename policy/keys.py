@@ -5,8 +5,6 @@ Sizes come first: nothing here, and nothing after it, works on numbers that an a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from policy import der
 from policy.model.errors import ErrorKind, ServerError
+from policy.moduli import weakness_of_modulus
 
 AccountKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 CertificateKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -23,10 +22,10 @@ KeyKind: TypeAlias = Literal["ec", "rsa"]
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 4096
 CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_SMALL_PRIMES = tuple(
-    n for n in range(3, 752, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2))
-)
-_SMALL_PRIMES_PRODUCT = math.prod(_SMALL_PRIMES)
+# BR 6.1.6 wants an odd exponent from the first of these up; each bit of it costs verifiers time,
+# and some can't handle more than 32.
+MIN_RSA_EXPONENT = 65537
+MAX_RSA_EXPONENT = 2**32 - 1
 # The points of small order on Curve25519 in Edwards form, as they are encoded (the sign bit
 # cleared): a key among them verifies signatures that nobody made.
 _FIELD = 2**255 - 19
@@ -138,20 +137,9 @@ def weakness_of_rsa(modulus: int, exponent: int) -> str | None:
             f"the RSA modulus has {bits} bits, allowed are {MIN_RSA_BITS} to {MAX_RSA_BITS} "
             "in steps of 8"
         )
-    # BR 6.1.6 wants an odd exponent from 65537 up; nobody uses another, and each costs time.
-    if exponent != 65537:
-        return "the RSA exponent must be 65537"
-    return next((reason for check in _MODULUS_CHECKS if (reason := check(modulus))), None)
-
-
-def _small_factor(modulus: int) -> str | None:
-    if modulus % 2 == 0 or math.gcd(modulus, _SMALL_PRIMES_PRODUCT) != 1:
-        return "the RSA modulus has a small factor"
-    return None
-
-
-# What is found in the modulus alone; each returns a reason or None.
-_MODULUS_CHECKS: tuple[Callable[[int], str | None], ...] = (_small_factor,)
+    if not (MIN_RSA_EXPONENT <= exponent <= MAX_RSA_EXPONENT and exponent & 1):
+        return "the RSA exponent must be 65537, or another odd number above it of at most 32 bits"
+    return weakness_of_modulus(modulus)
 
 
 def _refused(reason: str) -> ServerError:

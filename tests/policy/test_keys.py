@@ -72,9 +72,16 @@ def test_size_is_judged_before_anything_is_computed_with_the_number() -> None:
     assert "has 16384 bits" in str(weakness_of_rsa(Enormous(1 << 16383), Enormous(3)))
 
 
-@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 17, 65535, 65536, 65539, 2**64 + 1, 2**2047 + 1])
-def test_rsa_exponent_other_than_65537_is_weak(exponent: int) -> None:
+@pytest.mark.parametrize(
+    "exponent", [0, 1, 2, 3, 17, 65535, 65536, 65538, 2**32, 2**32 + 1, 2**64 + 1, 2**2047 + 1]
+)
+def test_rsa_exponent_that_is_even_small_or_large_is_weak(exponent: int) -> None:
     assert "exponent" in str(weakness_of_rsa(GOOD_MODULUS, exponent))
+
+
+@pytest.mark.parametrize("exponent", [65537, 65539, 2**32 - 1])
+def test_odd_rsa_exponent_from_65537_up_is_accepted(exponent: int) -> None:
+    assert weakness_of_rsa(GOOD_MODULUS, exponent) is None
 
 
 @pytest.mark.parametrize("prime", SMALL_PRIMES)
