@@ -206,6 +206,43 @@ TXT_DIFFERS = Cause(
     next_step="Publish the expected value, without quotes or spaces, as a record of its own.",
 )
 
+CAA_FORBIDDEN = Cause(
+    code="caa_forbidden",
+    kind=ErrorKind.CAA,
+    seen="The record {record} does not allow this CA to issue.",
+    likely="The CAA records of the domain name other CAs, or none.",
+    next_step="Publish {publish} beside it, or remove the restriction.",
+)
+CAA_CRITICAL = Cause(
+    code="caa_critical",
+    kind=ErrorKind.CAA,
+    seen="The record {record} has a critical property that this CA does not know.",
+    likely="The property is misspelled, or of another CA.",
+    next_step="Remove the record or its critical flag, and let {publish} stand there.",
+)
+CAA_ACCOUNT = Cause(
+    code="caa_account",
+    kind=ErrorKind.CAA,
+    seen="The record {record} allows this CA to issue, for another account (accounturi).",
+    likely="The ACME client uses another account than the one that the record names.",
+    next_step="Use that account, or publish {publish}.",
+)
+CAA_METHOD = Cause(
+    code="caa_method",
+    kind=ErrorKind.CAA,
+    seen="The record {record} allows this CA to issue, but not by {method} (validationmethods).",
+    likely="The ACME client answered another challenge than the record allows.",
+    next_step="Answer a challenge of an allowed type in a new order, or publish {publish}.",
+)
+CAA_LOOKUP_FAILED = Cause(
+    code="caa_lookup_failed",
+    kind=ErrorKind.DNS,
+    seen="The CAA records of {name} could not be looked up ({reason}).",
+    likely="A name server of the zone fails, or doesn't know the record type CAA (257).",
+    next_step="Let the name servers answer CAA questions, with no records if there are none.",
+    is_transient=True,
+)
+
 HTTP_TIMEOUT = Cause(
     code="http_timeout",
     kind=ErrorKind.CONNECTION,

@@ -11,8 +11,10 @@ import enum
 import secrets
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+
+from validators.caarecords import CaaRecord, parse_caa
 
 # A domain name as its labels in lower case, without the root.
 Name = tuple[bytes, ...]
@@ -40,6 +42,7 @@ class RecordType(enum.IntEnum):
     CNAME = 5
     TXT = 16
     AAAA = 28
+    CAA = 257
 
 
 class Rcode(enum.IntEnum):
@@ -78,17 +81,18 @@ class Query:
     wire: bytes
 
 
-# An address, the joined strings of a TXT record, or what a name is an alias of.
-Value = IPv4Address | IPv6Address | bytes | Name
+# An address, the joined strings of a TXT record, a CAA property, or what a name is an alias of.
+Value = IPv4Address | IPv6Address | bytes | CaaRecord | Name
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of class IN and one of the types above."""
+    """One record of class IN and one of the types above. ``ttl`` is in seconds."""
 
     owner: Name
     type: RecordType
     value: Value
+    ttl: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +102,19 @@ class Answer:
     rcode: int
     records: tuple[Record, ...]
 
-    def find_values(self, owner: Name, record_type: RecordType) -> list[Value]:
-        """The values of the records of exactly ``owner``."""
+    def find_records(self, owner: Name, record_type: RecordType) -> list[Record]:
+        """The records of exactly ``owner``."""
         return [
-            record.value
+            record
             for record in self.records
             if record.type is record_type and record.owner == owner
         ]
 
     def find_alias(self, owner: Name) -> Name | None:
         """What ``owner`` is an alias of; None if it is none."""
-        for target in self.find_values(owner, RecordType.CNAME):
-            if isinstance(target, tuple):
-                return target
+        for record in self.find_records(owner, RecordType.CNAME):
+            if isinstance(record.value, tuple):
+                return record.value
         return None
 
 
@@ -183,13 +187,15 @@ def parse_answer(wire: bytes) -> Answer:
 def _read_records(wire: bytes, position: int, count: int) -> Iterator[Record]:
     for _ in range(count):
         owner, position = _read_name(wire, position)
-        number, record_class, _, length = _RECORD.unpack_from(wire, position)
+        number, record_class, ttl, length = _RECORD.unpack_from(wire, position)
         start = position + _RECORD.size
         position = start + length
         if position > len(wire):
             raise MessageMalformed("it is cut off")
         if record_class == _IN and number in _READERS:
-            yield Record(owner, RecordType(number), _READERS[number](wire, start, position))
+            value = _READERS[number](wire, start, position)
+            # With the first bit set it counts as zero (RFC 2181, section 8).
+            yield Record(owner, RecordType(number), value, 0 if ttl >> 31 else ttl)
 
 
 def _read_name(wire: bytes, position: int) -> tuple[Name, int]:
@@ -243,6 +249,13 @@ def _read_text(wire: bytes, start: int, end: int) -> bytes:
     return b"".join(strings)
 
 
+def _read_caa(wire: bytes, start: int, end: int) -> CaaRecord:
+    try:
+        return parse_caa(wire[start:end])
+    except ValueError as error:
+        raise MessageMalformed("a CAA record can't be read") from error
+
+
 def _read_target(wire: bytes, start: int, end: int) -> Name:
     target, after = _read_name(wire, start)
     if after != end:
@@ -255,6 +268,7 @@ _READERS: Mapping[int, Callable[[bytes, int, int], Value]] = {
     RecordType.AAAA: _read_ipv6,
     RecordType.TXT: _read_text,
     RecordType.CNAME: _read_target,
+    RecordType.CAA: _read_caa,
 }
 
 

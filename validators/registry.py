@@ -13,8 +13,10 @@ import structlog
 
 from policy.model.authorizations import Evidence, ValidationTask, Verdict
 from policy.model.errors import Problem
+from policy.model.identifiers import IdentifierType
 from policy.model.ids import AccountId
 from validators import causes
+from validators.caa import CaaChecker, CaaOutcome
 from validators.causes import CAUSES, ValidationFailure
 from validators.excerpts import excerpt
 from validators.scheduling import LoadSettings, Turns, ValidatorsBusy
@@ -44,13 +46,22 @@ class RetrySettings:
     causes: frozenset[str] = frozenset(code for code, cause in CAUSES.items() if cause.is_transient)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaaPolicy:
+    """What to do about CAA records. Unless ``is_enforced``, what they say is noted, no more."""
+
+    checker: CaaChecker
+    is_enforced: bool
+
+
 @dataclass(slots=True)
 class _Run:
-    """What happened to a task so far."""
+    """What happened to a task so far; ``caa`` is the evidence of the last check."""
 
     traces: list[Trace] = field(default_factory=list)
     failure: ValidationFailure | None = None
     is_proven: bool = False
+    caa: dict[str, Any] | None = None
     defect: str | None = None
 
 
@@ -68,6 +79,7 @@ class Validators:
         deadline: timedelta,
         retries: RetrySettings | None = None,
         load: LoadSettings | None = None,
+        caa: CaaPolicy | None = None,
         perspective: str = "primary",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -75,6 +87,7 @@ class Validators:
         self._deadline = deadline.total_seconds()
         self._retries = retries or RetrySettings()
         self._turns = Turns(load or LoadSettings())
+        self._caa = caa
         self._perspective = perspective
         self._now = now
 
@@ -122,6 +135,7 @@ class Validators:
             run.traces.append(trace)
             try:
                 await validator.prove(task, trace)
+                await self._check_caa(task, trace, run)
             except ValidationFailure as failure:
                 run.failure = failure
                 if failure.cause.code not in self._retries.causes:
@@ -132,6 +146,25 @@ class Validators:
             if attempt < self._retries.attempts:
                 await asyncio.sleep(self._retries.delay.total_seconds())
 
+    async def _check_caa(self, task: ValidationTask, trace: Trace, run: _Run) -> None:
+        """Raises ValidationFailure for what CAA forbids, if it is enforced."""
+        if self._caa is None or task.identifier.type is not IdentifierType.DNS:
+            return
+        # A check that only informs can't make the validation fail, not even by the deadline.
+        run.is_proven = not self._caa.is_enforced
+        outcome = await self._caa.checker.check(
+            task.identifier.value,
+            is_wildcard=task.wildcard,
+            account_id=task.account_id,
+            method=task.type,
+            trace=trace,
+        )
+        run.caa = outcome.facts
+        if outcome.failure is not None:
+            _log_objection(task, outcome, is_enforced=self._caa.is_enforced)
+            if self._caa.is_enforced:
+                raise outcome.failure
+
     def _deadline_failure(self, run: _Run) -> ValidationFailure:
         """Named after what was being waited for."""
         waited_for = run.traces[-1].last if run.traces else ""
@@ -140,6 +173,8 @@ class Validators:
 
     def _conclude(self, task: ValidationTask, run: _Run, started_at: datetime) -> Verdict:
         facts: dict[str, Any] = {"attempts": [trace.steps for trace in run.traces]}
+        if run.caa is not None:
+            facts["caa"] = run.caa
         if run.defect is not None:
             facts["defect"] = excerpt(run.defect, 4000)
         problem: Problem | None = None
@@ -156,3 +191,12 @@ class Validators:
                 facts=facts,
             ),
         )
+
+
+def _log_objection(task: ValidationTask, outcome: CaaOutcome, *, is_enforced: bool) -> None:
+    _log.warning(
+        "caa_objected",
+        authorization=str(task.authorization_id),
+        is_enforced=is_enforced,
+        **outcome.facts,
+    )

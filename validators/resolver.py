@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from validators.addresses import Endpoint
+from validators.caarecords import CaaRecord
 from validators.dnserrors import (
     AnswerMalformed,
     ChainTooLong,
@@ -29,6 +30,7 @@ from validators.dnsmessages import (
     MessageMalformed,
     Name,
     Rcode,
+    Record,
     RecordType,
     Value,
     format_name,
@@ -80,6 +82,15 @@ class TextRecords:
     values: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaaRecords:
+    """The CAA records of a name, or of what it is an alias of; ``ttl`` is the least, in seconds."""
+
+    name: str
+    values: tuple[CaaRecord, ...]
+    ttl: int
+
+
 class Resolver:
     """Looks names up at the configured servers. Names are absolute, whatever they look like."""
 
@@ -101,32 +112,48 @@ class Resolver:
             self._look_up(name, RecordType.A, trace),
             return_exceptions=True,
         )
-        ipv6, ipv4 = _values_or_error(aaaa), _values_or_error(a)
+        ipv6, ipv4 = _records_or_error(aaaa), _records_or_error(a)
         if isinstance(ipv6, DnsError) and isinstance(ipv4, DnsError):
             raise most_telling((ipv6, ipv4))
         found = [*([] if isinstance(ipv6, DnsError) else ipv6)]
         found += [] if isinstance(ipv4, DnsError) else ipv4
+        values = [record.value for record in found]
         return Addresses(
             name=name,
-            ipv6=tuple(value for value in found if isinstance(value, IPv6Address)),
-            ipv4=tuple(value for value in found if isinstance(value, IPv4Address)),
+            ipv6=tuple(value for value in values if isinstance(value, IPv6Address)),
+            ipv4=tuple(value for value in values if isinstance(value, IPv4Address)),
         )
 
     async def txt(self, name: str, trace: Trace) -> TextRecords:
         """The TXT records of ``name``. Raises DnsError."""
         found = await self._look_up(name, RecordType.TXT, trace)
+        values = [record.value for record in found]
         return TextRecords(
-            name=name, values=tuple(value for value in found if isinstance(value, bytes))
+            name=name, values=tuple(value for value in values if isinstance(value, bytes))
         )
 
-    async def _look_up(self, name: str, record_type: RecordType, trace: Trace) -> Sequence[Value]:
+    async def caa(self, name: str, trace: Trace) -> CaaRecords:
+        """The CAA records of exactly ``name``, aliases followed (RFC 8659, section 3).
+
+        Raises DnsError, NameMissing and NoRecords where there are none.
+        """
+        if self._settings.localhost_names and _is_localhost(name):
+            raise NoRecords(name, RecordType.CAA.name)
+        found = await self._look_up(name, RecordType.CAA, trace)
+        return CaaRecords(
+            name=name,
+            values=tuple(rec.value for rec in found if isinstance(rec.value, CaaRecord)),
+            ttl=min(record.ttl for record in found),
+        )
+
+    async def _look_up(self, name: str, record_type: RecordType, trace: Trace) -> Sequence[Record]:
         try:
             async with asyncio.timeout(self._settings.lifetime.total_seconds()):
                 return await self._follow(name, record_type, trace)
         except TimeoutError:
             raise QueryTimedOut(name, record_type.name) from None
 
-    async def _follow(self, name: str, record_type: RecordType, trace: Trace) -> Sequence[Value]:
+    async def _follow(self, name: str, record_type: RecordType, trace: Trace) -> Sequence[Record]:
         """Ask, along aliases that the resolver did not follow itself."""
         try:
             chain = [parse_name(name)]
@@ -141,8 +168,8 @@ class Resolver:
                 chain.append(alias)
             if answer.rcode == Rcode.NXDOMAIN:
                 raise NameMissing(name, record_type.name)
-            if values := answer.find_values(chain[-1], record_type):
-                return values
+            if records := answer.find_records(chain[-1], record_type):
+                return records
             if len(chain) == asked:
                 raise NoRecords(name, record_type.name)
 
@@ -197,7 +224,7 @@ def _is_localhost(name: str) -> bool:
     return bare == "localhost" or bare.endswith(".localhost")
 
 
-def _values_or_error(outcome: Sequence[Value] | BaseException) -> Sequence[Value] | DnsError:
+def _records_or_error(outcome: Sequence[Record] | BaseException) -> Sequence[Record] | DnsError:
     if isinstance(outcome, BaseException) and not isinstance(outcome, DnsError):
         raise outcome
     return outcome

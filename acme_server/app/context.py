@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from acme_server.config.settings import Settings
-from acme_server.config.values import NetworkPolicyMode
+from acme_server.config.values import CaaMode, NetworkPolicyMode
+from acme_server.web.urls import Urls
 from acme_server.workflow.authority import Authority, Installation
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.issuance import IssuanceUseCases
@@ -22,14 +24,17 @@ from storage.issuers import Issuers
 from storage.pool import Database
 from storage.secrets import SealedSecrets
 from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
+from validators.caa import CaaChecker
 from validators.dns01 import Dns01Validator
 from validators.http01 import Http01Validator, HttpSettings
 from validators.network import Dialer
-from validators.registry import RetrySettings, Validators
+from validators.registry import CaaPolicy, RetrySettings, Validators
 from validators.resolver import DnsSettings, Resolver
 from validators.scheduling import LoadSettings
 from validators.sockets import Sockets
 from validators.tlsalpn01 import TlsAlpn01Validator
+
+_ADVISORY_CAA_LIFETIME = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +131,7 @@ def build_validators(settings: Settings) -> Validators:
     """All validators behind the guarded network."""
     validation = settings.validation
     sockets = Sockets()
-    resolver = Resolver(
-        DnsSettings(
-            servers=tuple(Endpoint(e.address, e.port) for e in validation.resolvers),
-            timeout=validation.dns_timeout,
-            localhost_names=settings.lab,
-        ),
-        sockets,
-    )
+    resolver = build_resolver(settings, sockets)
     dialer = Dialer(
         resolver,
         sockets,
@@ -159,6 +157,41 @@ def build_validators(settings: Settings) -> Validators:
             per_account=validation.account_concurrency,
             queue=validation.queue,
         ),
+        caa=_caa_policy(settings, resolver),
+    )
+
+
+def build_resolver(settings: Settings, sockets: Sockets) -> Resolver:
+    """The resolver of validations."""
+    validation = settings.validation
+    return Resolver(
+        DnsSettings(
+            servers=tuple(Endpoint(e.address, e.port) for e in validation.resolvers),
+            timeout=validation.dns_timeout,
+            localhost_names=settings.lab,
+        ),
+        sockets,
+    )
+
+
+def build_caa_checker(settings: Settings, resolver: Resolver) -> CaaChecker:
+    """The checker for validations and issuance; where CAA only informs, it is waited for less."""
+    urls, deadline = Urls(settings.server.external_url), settings.validation.deadline
+    is_enforced = settings.validation.caa is CaaMode.ENFORCE
+    return CaaChecker(
+        resolver,
+        identities=settings.acme.caa_identities,
+        account_url=urls.account,
+        lifetime=deadline if is_enforced else min(deadline, _ADVISORY_CAA_LIFETIME),
+    )
+
+
+def _caa_policy(settings: Settings, resolver: Resolver) -> CaaPolicy | None:
+    mode = settings.validation.caa
+    if mode is CaaMode.OFF:
+        return None
+    return CaaPolicy(
+        checker=build_caa_checker(settings, resolver), is_enforced=mode is CaaMode.ENFORCE
     )
 
 

@@ -10,7 +10,7 @@ from itertools import combinations
 from acme_server.config.addresses import host_of, is_local
 from acme_server.config.kinds import render_duration
 from acme_server.config.settings import Settings
-from acme_server.config.values import AutoMasterKey, TlsMode
+from acme_server.config.values import AutoMasterKey, CaaMode, TlsMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,15 @@ def _external_account(settings: Settings, given: AbstractSet[str]) -> Iterator[F
         )
 
 
+def _caa(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    if settings.validation.caa is CaaMode.ENFORCE and not settings.acme.caa_identities:
+        yield Finding(
+            ("validation.caa", "acme.caa_identities"),
+            "enforce needs acme.caa_identities: the names that domains put into their CAA records "
+            "for this CA, such as [ca.example.org]; without one, every CAA record would forbid",
+        )
+
+
 def _names(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
     for name in sorted({*settings.acme.allowed_names} & {*settings.acme.denied_names}):
         yield Finding(
@@ -146,6 +155,7 @@ _RULES: tuple[Callable[[Settings, AbstractSet[str]], Iterator[Finding]], ...] = 
     _master_key,
     _owner_url,
     _external_account,
+    _caa,
     _names,
     _durations,
     _concurrency,

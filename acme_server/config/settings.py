@@ -27,6 +27,7 @@ from acme_server.config.declaration import setting
 from acme_server.config.kinds import Boolean, Duration, Integer, Listed, Mapped, Size, Text, Word
 from acme_server.config.values import (
     AutoMasterKey,
+    CaaMode,
     ChallengeType,
     Endpoint,
     KeyType,
@@ -303,6 +304,13 @@ class ValidationSettings:
         (),
         live=True,
         lab=_LOOPBACK_NETWORKS,
+    )
+    caa: CaaMode = setting(
+        Word(CaaMode),
+        "What CAA records do: `enforce` obeys them, `advisory` notes what they would forbid, `off` "
+        "looks for none. `enforce` needs `acme.caa_identities`.",
+        CaaMode.ADVISORY,
+        live=True,
     )
     deadline: timedelta = setting(
         Duration("1s", "5m"),

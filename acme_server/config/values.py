@@ -111,6 +111,14 @@ class NetworkPolicyMode(enum.StrEnum):
     PUBLIC = "public"
 
 
+class CaaMode(enum.StrEnum):
+    """OFF asks for no CAA records, ADVISORY notes what they say, ENFORCE obeys them."""
+
+    OFF = "off"
+    ADVISORY = "advisory"
+    ENFORCE = "enforce"
+
+
 class ChallengeType(enum.StrEnum):
     """The ways to prove control that are served."""
 

@@ -12,11 +12,12 @@ from policy.model.errors import Problem
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.model.ids import AccountId, AuthorizationId
 from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
+from validators.caa import CaaChecker
 from validators.dns01 import Dns01Validator
 from validators.http01 import Http01Validator, HttpSettings
 from validators.keyauth import key_authorization
 from validators.network import Dialer
-from validators.registry import RetrySettings, Validators
+from validators.registry import CaaPolicy, RetrySettings, Validators
 from validators.resolver import DnsSettings, Resolver
 from validators.scheduling import LoadSettings
 from validators.sockets import Sockets
@@ -30,6 +31,12 @@ NAME = "www.example.test"
 # Long enough for a loaded machine, and not waited for by tests that expect an answer.
 PATIENT = timedelta(seconds=20)
 SHORT = timedelta(milliseconds=150)
+CAA_IDENTITY = "ca.example"
+
+
+def account_url(account_id: AccountId) -> str:
+    """The URL of an account, as CAA records name it."""
+    return f"https://acme.example/acme/account/{account_id}"
 
 
 def make_task(
@@ -79,6 +86,9 @@ class Lab:
     localhost_names: bool = False
     randomize_case: bool = True
     load: LoadSettings = field(default_factory=LoadSettings)
+    # None: CAA is off; else whether it is enforced.
+    caa: bool | None = None
+    caa_lifetime: timedelta = PATIENT
     contacts: list[tuple[str, Endpoint]] = field(default_factory=list)
 
     async def validate(self, task: ValidationTask) -> Verdict:
@@ -119,6 +129,18 @@ class Lab:
             deadline=self.deadline,
             retries=RetrySettings(attempts=self.attempts, delay=timedelta(0)),
             load=self.load,
+            caa=None
+            if self.caa is None
+            else CaaPolicy(checker=self.caa_checker(resolver), is_enforced=self.caa),
+        )
+
+    def caa_checker(self, resolver: Resolver | None = None) -> CaaChecker:
+        """The checker of CAA records alone."""
+        return CaaChecker(
+            resolver or self.resolver(),
+            identities=(CAA_IDENTITY,),
+            account_url=account_url,
+            lifetime=self.caa_lifetime,
         )
 
     def resolver(self, sockets: Sockets | None = None) -> Resolver:

@@ -26,6 +26,9 @@ VALUES: dict[str, object] = {
     "status": 404,
     "count": 3,
     "limit": 10,
+    "record": "r" * 400,
+    "publish": "p" * 300,
+    "method": "tls-alpn-01",
 }
 _SENTENCE = re.compile(r"[A-Z{].*\.", re.DOTALL)
 
@@ -72,6 +75,7 @@ def test_only_failures_that_may_pass_are_transient() -> None:
         "dns_timeout",
         "dns_unreachable",
         "dns_malformed",
+        "caa_lookup_failed",
         "http_timeout",
         "http_closed",
     }

@@ -113,10 +113,14 @@ def test_values_are_found_by_owner_and_type() -> None:
     assert answer.rcode == Rcode.NOERROR
     assert answer.find_alias(NAME) == other
     assert answer.find_alias(other) is None
-    assert answer.find_values(other, RecordType.A) == [IPv4Address("192.0.2.1")]
-    assert answer.find_values(other, RecordType.AAAA) == [IPv6Address("2001:db8::1")]
-    assert answer.find_values(other, RecordType.TXT) == [b"onetwo"]
-    assert answer.find_values(NAME, RecordType.A) == []
+    assert [found.value for found in answer.find_records(other, RecordType.A)] == [
+        IPv4Address("192.0.2.1")
+    ]
+    assert [found.value for found in answer.find_records(other, RecordType.AAAA)] == [
+        IPv6Address("2001:db8::1")
+    ]
+    assert [found.value for found in answer.find_records(other, RecordType.TXT)] == [b"onetwo"]
+    assert [found.value for found in answer.find_records(NAME, RecordType.A)] == []
 
 
 MALFORMED = {

@@ -47,6 +47,10 @@ _EXTERNAL = "database: {url: postgresql://app:pw@db/acme}\n"
             "1:12: database.owner_url: is for an external database",
         ),
         (
+            "validation: {caa: enforce}",
+            "1:14: validation.caa: enforce needs acme.caa_identities: the names that domains",
+        ),
+        (
             "acme: {external_account_required: true}",
             "1:8: acme.external_account_required: external account binding is not available",
         ),
@@ -104,6 +108,9 @@ def test_contradiction_is_refused_at_the_setting_to_change(
         _EXTERNAL + "secrets: {master_key: 'file:/k'}",
         "acme: {allowed_names: [example], denied_names: [a.example]}",
         "secrets: {master_key: 'env:KEY'}",
+        "validation: {caa: enforce}\nacme: {caa_identities: [ca.example]}",
+        "validation: {caa: advisory}",
+        "validation: {caa: off}",
     ],
 )
 def test_settings_that_agree_are_accepted(load: Load, text: str) -> None:
