@@ -209,7 +209,8 @@ async def test_o063_what_was_never_offered_is_missing(house: House) -> None:
         )
         chain = await Chain.of(client)
         before = await state_of(house.database)
-        cases = [(url, payload) for url in urls for payload in (b"", {})]
+        payloads: tuple[object, ...] = (b"", {})
+        cases = [(url, payload) for url in urls for payload in payloads]
         for url, payload in [*cases, *((url, b"") for url in other_kinds)]:
             reply = await chain.post(url, payload)
 
