@@ -35,12 +35,6 @@ _REVOKED = """
     WHERE issuer = $1 AND shard = $2 AND revoked_at IS NOT NULL AND not_after > now() - $3::interval
     ORDER BY serial
 """
-_REVOKED_SINCE = """
-    SELECT EXISTS (
-        SELECT FROM certificates
-        WHERE issuer = $1 AND shard = $2 AND revoked_at IS NOT NULL AND revoked_at >= $3
-    )
-"""
 
 
 class Certificates:
@@ -81,8 +75,3 @@ class Certificates:
             )
             for row in rows
         ]
-
-    async def is_revoked_since(self, issuer: str, shard: int, moment: object) -> bool:
-        """Whether the shard has a revocation at or after ``moment``."""
-        found: bool = await self._database.fetchval(_REVOKED_SINCE, issuer, shard, moment)
-        return found

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
 from policy.model.certificates import Crl
 from storage.pool import Database
 
 _COLUMNS = "issuer, shard, number, this_update, next_update, der"
 _FIND = f"SELECT {_COLUMNS} FROM crls WHERE issuer = $1 AND shard = $2"
+_STATES = """
+    SELECT issuer, shard, number, this_update, requests
+    FROM crls LEFT JOIN LATERAL (
+        SELECT array_agg(r.id) AS requests FROM crl_requests AS r
+        WHERE r.issuer = crls.issuer AND r.shard = crls.shard
+    ) AS requested ON true
+"""
 # Decides between two publishers: the number grows, and one whose lease was taken over since
-# (a lower fencing token) comes too late.
+# (a lower fencing token) comes too late. The requests that it was made for are done with it.
 _PUBLISH = """
     WITH published AS (
         INSERT INTO crls (issuer, shard, number, fencing_token, this_update, next_update, der)
@@ -19,6 +31,8 @@ _PUBLISH = """
             der = excluded.der
         WHERE crls.number < excluded.number AND crls.fencing_token <= excluded.fencing_token
         RETURNING number
+    ), done AS (
+        DELETE FROM crl_requests USING published WHERE id = ANY ($8)
     ), audit AS (
         INSERT INTO audit_events (actor, action, subject, detail)
         SELECT 'system:publication', 'crl_published', 'crl:' || $1::text || '/' || $2::int,
@@ -27,6 +41,16 @@ _PUBLISH = """
     )
     SELECT count(*) FROM published
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrlState:
+    """What is known of a shard's newest CRL without reading it. ``requests`` are those for a
+    newer one: each stands for a revocation that it may not list."""
+
+    number: int
+    this_update: datetime
+    requests: Sequence[UUID]
 
 
 class Crls:
@@ -40,8 +64,20 @@ class Crls:
         row = await self._database.fetchrow(_FIND, issuer, shard)
         return None if row is None else Crl(**dict(row))
 
-    async def publish(self, crl: Crl, fencing_token: int) -> bool:
-        """Replace the shard's CRL by a newer one; False if ``crl`` comes too late."""
+    async def states(self) -> Mapping[tuple[str, int], CrlState]:
+        """The state of each CRL, by issuer and shard."""
+        return {
+            (row["issuer"], row["shard"]): CrlState(
+                number=row["number"],
+                this_update=row["this_update"],
+                requests=row["requests"] or (),
+            )
+            for row in await self._database.fetch(_STATES)
+        }
+
+    async def publish(self, crl: Crl, fencing_token: int, requests: Sequence[UUID] = ()) -> bool:
+        """Replace the shard's CRL by a newer one, which does with ``requests``; False, and nothing
+        is changed, if ``crl`` comes too late. What it lists must have been read after them."""
         return bool(
             await self._database.fetchval(
                 _PUBLISH,
@@ -52,5 +88,6 @@ class Crls:
                 crl.this_update,
                 crl.next_update,
                 crl.der,
+                list(requests),
             )
         )

@@ -15,7 +15,7 @@ from policy.model.certificates import Issuer
 from policy.model.errors import DatabaseUnavailable
 
 # What the role that serves may only add to.
-APPEND_ONLY = ("audit_events", "audit_batches", "serials")
+APPEND_ONLY = ("audit_events", "audit_batches", "serials", "blocked_keys")
 
 _SERVER = """
     SELECT current_setting('server_version_num')::integer AS version_number,

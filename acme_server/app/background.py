@@ -103,7 +103,7 @@ async def build_background(context: ProcessContext) -> BackgroundProcess:
     jobs = [
         Job(name="validation_takeover", every=2.0, run=validation.take_over),
         Job(name="issuance_recovery", every=2.0, run=core.issuance.recover),
-        Job(name="crl_publication", every=5.0, run=parts.publication.publish_due),
+        Job(name="crl_publication", every=1.0, run=parts.publication.publish_due),
         Job(name="audit_sealing", every=1.0, run=audit.seal),
         Job(name="nonce_truncation", every=30.0, run=ledger.truncate_old),
         Job(name="partitions", every=3600.0, run=maintenance.ensure_partitions),

@@ -12,7 +12,7 @@ from acme_server.workflow.clock import Clock
 from policy.model.certificates import Crl, RevokedEntry
 from policy.signing.crl import build_crl_tbs
 from storage.certificates import Certificates
-from storage.crls import Crls
+from storage.crls import Crls, CrlState
 from storage.leases import Leases
 
 _LEASE_NAME = "crl-publication"
@@ -56,22 +56,26 @@ class PublicationUseCases:
         token = await self._leases.take(_LEASE_NAME, self._owner, _LEASE)
         if token is None:
             return 0
+        # Requests are read before what is revoked: those of later revocations stay for the next
+        # run, whether the CRL lists them already or not.
+        states = await self._crls.states()
         published = 0
         for issuer in self._authority.signing():
             for shard in range(issuer.issuer.shards):
-                published += await self._publish_if_due(issuer, shard, token)
+                present = states.get((issuer.name, shard))
+                if present is None or self._is_due(present):
+                    published += await self._publish(issuer, shard, present, token)
         return published
 
-    async def _publish_if_due(self, issuer: SigningIssuer, shard: int, token: int) -> bool:
-        present = await self._crls.find(issuer.name, shard)
-        if present is not None and not await self._is_due(present):
-            return False
-        # What is revoked after this moment is found by the next run, listed here or not.
+    async def _publish(
+        self, issuer: SigningIssuer, shard: int, present: CrlState | None, token: int
+    ) -> bool:
         now = self._clock.now().replace(microsecond=0)
         entries = await self._certificates.revoked(issuer.name, shard, self._lifetime)
         number = 1 if present is None else present.number + 1
         crl = await self._build(issuer, shard, number, list(entries), now)
-        is_published = await self._crls.publish(crl, token)
+        requests = () if present is None else present.requests
+        is_published = await self._crls.publish(crl, token, requests)
         structlog.get_logger().info(
             "crl_published" if is_published else "crl_publication_came_late",
             issuer=issuer.name,
@@ -81,13 +85,9 @@ class PublicationUseCases:
         )
         return is_published
 
-    async def _is_due(self, present: Crl) -> bool:
+    def _is_due(self, present: CrlState) -> bool:
         age = self._clock.now() - (present.this_update + _BACKDATE)
-        if age < timedelta(0) or age >= self._interval:
-            return True
-        return await self._certificates.is_revoked_since(
-            present.issuer, present.shard, present.this_update + _BACKDATE
-        )
+        return bool(present.requests) or not timedelta(0) <= age < self._interval
 
     async def _build(
         self,

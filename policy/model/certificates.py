@@ -39,6 +39,12 @@ class RevocationReason(enum.IntEnum):
     PRIVILEGE_WITHDRAWN = 9
     AA_COMPROMISE = 10
 
+    @property
+    def word(self) -> str:
+        """As RFC 5280 and clients write it: ``keyCompromise``."""
+        first, *rest = self.name.lower().split("_")
+        return first + "".join(part.capitalize() for part in rest)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:

@@ -42,11 +42,12 @@ _READ_WRITE = (
     "sealed_secrets",
     "issuers",
     "crls",
+    "crl_requests",
     "leases",
     "watermarks",
     "nonce_epoch",
 )
-_APPEND_ONLY = ("audit_events", "audit_batches", "serials")
+_APPEND_ONLY = ("audit_events", "audit_batches", "serials", "blocked_keys")
 _NONCES = ("nonces_a", "nonces_b")
 
 

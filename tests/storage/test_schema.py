@@ -41,7 +41,7 @@ async def test_states_of_a_table_are_those_of_the_model(
     assert set(re.findall(r"'([a-z]+)'", definition)) == {str(state) for state in states}
 
 
-@pytest.mark.parametrize("table", ["audit_events", "audit_batches", "serials"])
+@pytest.mark.parametrize("table", ["audit_events", "audit_batches", "serials", "blocked_keys"])
 @pytest.mark.parametrize(
     "statement",
     ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}"],
@@ -49,7 +49,8 @@ async def test_states_of_a_table_are_those_of_the_model(
 async def test_history_is_append_only_for_the_application(
     database: Database, table: str, statement: str
 ) -> None:
-    column = {"audit_events": "actor", "audit_batches": "root", "serials": "serial"}[table]
+    columns = {"audit_events": "actor", "audit_batches": "root", "serials": "serial"}
+    column = columns.get(table, "thumbprint")
 
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await database.execute(statement.format(table, column, column))
