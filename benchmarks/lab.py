@@ -47,6 +47,7 @@ class LabServer:
         self.status_port = free_port()
         self.ops_port = free_port()
         self.http_port = free_port()
+        self.tls_port = free_port()
         # PostgreSQL's account must get through to its folder.
         self.folder = Path(tempfile.mkdtemp(prefix="acme-lab-"))
         self.folder.chmod(0o711)
@@ -143,6 +144,7 @@ class LabServer:
             "ACME_SERVER__SERVER__STATUS_URL": f"http://localhost:{self.status_port}",
             "ACME_SERVER__SERVER__OPS_LISTEN": f"127.0.0.1:{self.ops_port}",
             "ACME_SERVER__VALIDATION__HTTP_PORT": str(self.http_port),
+            "ACME_SERVER__VALIDATION__TLS_PORT": str(self.tls_port),
         }
 
     def _wait_for_directory(self) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from benchmarks.lab import LabServer
 from support.certbot import Certbot, install_certbot
+from support.clientlab import ClientLab, client_lab
+from support.environments import system_command
+from support.lego import Lego
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +35,27 @@ def server() -> Iterator[LabServer]:
     """A server in lab mode, one for the tests of a module."""
     with LabServer() as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientLab]:
+    """The server that the tests of clients share, with its DNS zone."""
+    with client_lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def lego(lab: ClientLab, tmp_path: Path) -> Lego:
+    """lego with an account and folders of its own, writing the lab's zone for dns-01."""
+    environment = {"EXEC_PATH": str(lab.zone.hook), "EXEC_SEQUENCE_INTERVAL": "0"}
+    command = system_command("lego", package="lego")
+    return Lego(command, lab.directory_url, lab.roots, tmp_path / "lego", environment)
+
+
+@pytest.fixture
+def lab_certbot(certbot_command: Path, lab: ClientLab, tmp_path: Path) -> Certbot:
+    """certbot with an account and folders of its own, for the shared server."""
+    return Certbot(certbot_command, lab.directory_url, lab.roots, tmp_path / "certbot")
 
 
 @pytest.fixture

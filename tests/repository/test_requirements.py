@@ -17,6 +17,7 @@ _LOCKS = (
     "deploy/requirements.txt",
     "deploy/requirements-build.txt",
     "tests/acceptance/certbot.txt",
+    "tests/acceptance/caddy.txt",
 )
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import subprocess
-import sys
-import tempfile
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.checkout import ROOT
-
-_LOCK = ROOT / "tests/acceptance/certbot.txt"
+from support.environments import install_python
 
 
 def install_certbot() -> Path:
-    """The certbot command; installed once per machine and lock file, with hashes checked."""
-    digest = hashlib.sha256(_LOCK.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"acme-server-certbot-{digest}"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            venv.create(folder, with_pip=True, clear=False)
-            subprocess.run(
-                [folder / "bin/pip", "install", "-q", "--require-hashes", "-r", _LOCK],
-                check=True,
-                stdin=subprocess.DEVNULL,
-            )
-            (folder / "complete").touch()
-    return folder / "bin/certbot"
+    """The certbot command."""
+    return install_python("certbot") / "certbot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +30,11 @@ class Lineage:
     def chain(self) -> Path:
         """The CA certificates below the root."""
         return self.folder / "chain.pem"
+
+    @property
+    def fullchain(self) -> Path:
+        """The certificate and the CA certificates."""
+        return self.folder / "fullchain.pem"
 
     @property
     def key(self) -> Path:

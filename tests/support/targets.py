@@ -160,12 +160,14 @@ def redirect(location: str, status: str = "302 Found") -> bytes:
 class BlackHole:
     """An endpoint that neither accepts nor refuses: its queue of connections is full."""
 
-    def __init__(self, host: str = "127.0.0.2") -> None:
+    def __init__(self, host: str = "127.0.0.2", port: int = 0) -> None:
         self._host = host
+        self._port = port
 
     def __enter__(self) -> Endpoint:
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._listener.bind((self._host, 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind((self._host, self._port))
         self._listener.listen(0)
         port = self._listener.getsockname()[1]
         self._fillers = []
