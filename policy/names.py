@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import idna
 
 from policy.model.errors import ErrorKind, Problem, ServerError
-from policy.model.identifiers import Identifier, IdentifierType
+from policy.model.identifiers import Identifier, IdentifierType, UnverifiedIdentifier
 
 MAX_NAME_LENGTH = 253
 MAX_LABELS = 10
@@ -59,9 +59,13 @@ class NameRules:
 
 
 def check_identifiers(
-    unverified: Sequence[tuple[str, str]], rules: NameRules, max_identifiers: int
+    unverified: Sequence[tuple[str, str]],
+    rules: NameRules,
+    max_identifiers: int,
+    refusal_of: Callable[[Identifier], str | None] = lambda identifier: None,
 ) -> tuple[Identifier, ...]:
-    """The identifiers of an order, canonical, in the client's order, each once.
+    """The identifiers of an order, canonical, in the client's order, each once. ``refusal_of``
+    may have a reason why one of them is not served that the rules don't know.
 
     Raises ServerError: MALFORMED for none or too many, else what is wrong with the names; where
     several are refused all of them stand in the subproblems (RFC 8555, section 6.7.1).
@@ -76,12 +80,12 @@ def check_identifiers(
     refused: dict[Problem, None] = {}
     for kind, value in unverified:
         try:
-            accepted[_served_identifier(kind, value, rules)] = None
+            accepted[_served_identifier(kind, value, rules, refusal_of)] = None
         except ServerError as refusal:
             refused[refusal.as_problem()] = None
+    refused.update(dict.fromkeys(_redundant(accepted)))
     if refused:
         raise _refusal_of_all(tuple(refused))
-    _refuse_redundant(accepted)
     return tuple(accepted)
 
 
@@ -100,20 +104,23 @@ def parse_identifier(
             raise ServerError(
                 ErrorKind.MALFORMED,
                 f"{_quoted(value)} is no DNS name to certify: {reason}.",
-                identifier=_echo(value),
+                identifier=_echo(kind, value),
             )
         return Identifier(IdentifierType.DNS, name)
     if kind == IdentifierType.IP and ip:
         return Identifier(IdentifierType.IP, _canonical_address(value))
     raise ServerError(
         ErrorKind.UNSUPPORTED_IDENTIFIER,
-        f"Identifiers of type {_quoted(kind)} are not supported; use dns.",
+        f"Identifiers of type {_quoted(kind)} are not supported; use dns{' or ip' if ip else ''}.",
+        identifier=_echo(kind, value),
     )
 
 
-def _served_identifier(kind: str, value: str, rules: NameRules) -> Identifier:
+def _served_identifier(
+    kind: str, value: str, rules: NameRules, refusal_of: Callable[[Identifier], str | None]
+) -> Identifier:
     identifier = parse_identifier(kind, value, ip=rules.ip, single_label=rules.single_labels)
-    if (reason := rules.refusal_of(identifier)) is not None:
+    if (reason := rules.refusal_of(identifier) or refusal_of(identifier)) is not None:
         raise ServerError(ErrorKind.REJECTED_IDENTIFIER, f"{reason}.", identifier=identifier)
     return identifier
 
@@ -174,21 +181,23 @@ def _is_address(text: str) -> bool:
 
 
 def _canonical_address(value: str) -> str:
+    echo = _echo(IdentifierType.IP, value)
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
         raise ServerError(
-            ErrorKind.MALFORMED, f"{_quoted(value)} is no IP address (RFC 8738)."
+            ErrorKind.MALFORMED, f"{_quoted(value)} is no IP address (RFC 8738).", identifier=echo
         ) from None
     if str(address) != value or getattr(address, "scope_id", None):
         raise ServerError(
             ErrorKind.MALFORMED,
             f"{_quoted(value)} is not the canonical text of an address (RFC 5952): {address}.",
+            identifier=echo,
         )
     return value
 
 
-def _refuse_redundant(identifiers: Iterable[Identifier]) -> None:
+def _redundant(identifiers: Iterable[Identifier]) -> Iterable[Problem]:
     """A wildcard covers its siblings: asking for both proves and names one thing twice."""
     covered = {
         _parent(identifier.value): identifier.value
@@ -198,7 +207,11 @@ def _refuse_redundant(identifiers: Iterable[Identifier]) -> None:
     for identifier in identifiers if covered else ():
         wildcard = covered.get(_parent(identifier.value))
         if wildcard is not None and not identifier.is_wildcard:
-            raise _malformed(f"{identifier.value} is covered by {wildcard}; leave one of them out.")
+            yield Problem(
+                kind=ErrorKind.MALFORMED,
+                detail=f"{identifier.value} is covered by {wildcard}; leave one of them out.",
+                identifier=identifier,
+            )
 
 
 def _refusal_of_all(refused: Sequence[Problem]) -> ServerError:
@@ -228,11 +241,11 @@ def _quoted(text: str) -> str:
     return '"' + shown.encode("unicode_escape").decode("ascii") + '"'
 
 
-def _echo(value: str) -> Identifier | None:
-    """The refused name as it was sent, so that a client finds it among those it asked for; not
-    where it could harm a log or a terminal."""
-    is_plain = value.isascii() and value.isprintable() and len(value) <= MAX_NAME_LENGTH
-    return Identifier(IdentifierType.DNS, value) if is_plain else None
+def _echo(kind: str, value: str) -> UnverifiedIdentifier | None:
+    """The refused identifier as it was sent, so that a client finds it among those it asked for;
+    not where it could harm a log or a terminal."""
+    is_plain = (kind + value).isprintable() and len(kind) + len(value) <= MAX_NAME_LENGTH
+    return UnverifiedIdentifier(kind, value) if is_plain else None
 
 
 def _malformed(detail: str) -> ServerError:

@@ -73,10 +73,19 @@ _CLAIM_ABANDONED = """
     RETURNING v.authorization_id, a.account_id, a.identifier, a.wildcard, v.type, a.token,
         v.thumbprint, v.attempt
 """
+# The number of rows in ``moved``. An authorization that was asked for without an order may have
+# been taken by one while the statement waited for the row: its snapshot doesn't have that order,
+# which would wait for good. The statement is undone then, and the pool sends it again.
+_UNLESS_ADOPTED_MEANWHILE = """
+    CASE WHEN NOT EXISTS (SELECT FROM ordered) AND EXISTS (
+            SELECT FROM moved WHERE order_id >= id_bound(now() - interval '1 hour')
+                AND NOT EXISTS (SELECT FROM orders WHERE orders.id = moved.order_id)
+        ) THEN snapshot_too_old() ELSE (SELECT count(*) FROM moved) END
+"""
 # Decides the races between two results, between the results of two challenges of one
 # authorization, and between the authorizations of one order: each UPDATE sees the newest version
 # of its row, and the counter of the order is lowered once per authorization.
-_CONCLUDE = """
+_CONCLUDE = f"""
     WITH ended AS (
         UPDATE validations SET status = $4, ended_at = $5, error = $6, evidence = $7
         WHERE authorization_id = $1 AND type = $2 AND attempt = $3 AND status = 'processing'
@@ -96,6 +105,7 @@ _CONCLUDE = """
                 WHEN o.pending_authorizations = 1 THEN 'ready' ELSE 'pending' END,
             error = CASE WHEN $4 = 'invalid' THEN $9::jsonb END
         FROM moved WHERE o.id = moved.order_id AND o.status = 'pending'
+        RETURNING o.id
     ), proven AS (
         INSERT INTO proven_names (account_id, identifier, wildcard, authorization_id, expires_at)
         SELECT account_id, identifier, wildcard, id, expires_at FROM moved WHERE $4 = 'valid'
@@ -108,7 +118,7 @@ _CONCLUDE = """
             'authorization:' || id, jsonb_build_object('type', $2::text, 'identifier', identifier)
         FROM moved
     )
-    SELECT count(*) FROM moved
+    SELECT {_UNLESS_ADOPTED_MEANWHILE}
 """
 # Orders that wait for it or count on it end with it; those claimed are beyond recall.
 _DEACTIVATE = f"""
@@ -116,12 +126,14 @@ _DEACTIVATE = f"""
         UPDATE authorizations AS a SET status = 'deactivated'
         FROM caller
         WHERE a.id = $3 AND a.account_id = caller.id AND a.status IN ('pending', 'valid')
-        RETURNING a.id, a.account_id
-    ), ended_orders AS (
+            AND a.expires_at > now()
+        RETURNING a.id, a.account_id, a.order_id
+    ), ordered AS (
         UPDATE orders AS o SET status = 'invalid', error = $4
         FROM moved
         WHERE o.account_id = moved.account_id AND o.status IN ('pending', 'ready')
             AND moved.id = ANY (o.authorization_ids)
+        RETURNING o.id
     ), forgotten AS (
         DELETE FROM proven_names USING moved WHERE proven_names.authorization_id = moved.id
             AND proven_names.account_id = moved.account_id
@@ -130,7 +142,7 @@ _DEACTIVATE = f"""
         SELECT 'account:' || account_id, 'authorization_deactivated', 'authorization:' || id
         FROM moved
     )
-    SELECT caller.id AS caller_id, (SELECT count(*) FROM moved) AS moved, {AUTHORIZATION_COLUMNS}
+    SELECT caller.id AS caller_id, {_UNLESS_ADOPTED_MEANWHILE} AS moved, {AUTHORIZATION_COLUMNS}
     FROM caller
     LEFT JOIN authorizations AS a ON a.id = $3 AND a.account_id = caller.id
     LEFT JOIN validations AS v ON v.authorization_id = a.id
@@ -247,8 +259,8 @@ class Authorizations:
 
     async def deactivate(
         self, caller: Caller, authorization_id: AuthorizationId
-    ) -> Authorization | None:
-        """Give up a pending or valid authorization; one that has ended is returned unchanged.
+    ) -> tuple[Authorization, bool] | None:
+        """Give up a pending or valid authorization: as it is now, and whether this call did it.
 
         None if it isn't the caller's or isn't there. Raises CallerStale.
         """
@@ -260,9 +272,11 @@ class Authorizations:
             problem_json(_DEACTIVATED),
         )
         authorization = _only(rows)
-        if authorization is None or not rows[0]["moved"]:
-            return authorization
-        return replace(authorization, status=AuthorizationStatus.DEACTIVATED)
+        if authorization is None:
+            return None
+        if not rows[0]["moved"]:
+            return authorization, False
+        return replace(authorization, status=AuthorizationStatus.DEACTIVATED), True
 
 
 def _only(rows: list[Record]) -> Authorization | None:

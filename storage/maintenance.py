@@ -19,7 +19,12 @@ _EXPIRE_ORDERS = """
     )
     SELECT count(*) FROM ended
 """
-_FORGET_PROOFS = "DELETE FROM proven_names WHERE expires_at <= now()"
+_FORGET_PROOFS = """
+    WITH unused AS (
+        DELETE FROM preauthorizations WHERE expires_at <= now()
+    )
+    DELETE FROM proven_names WHERE expires_at <= now()
+"""
 _IS_ALIVE = "SELECT 1"
 _DURABILITY = """
     SELECT current_setting('fsync') AS fsync,

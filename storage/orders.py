@@ -14,9 +14,9 @@ from storage.accounts import CALLER
 from storage.pool import Database
 from storage.rows import ORDER_COLUMNS, identifier_text, order_of
 
-# Only valid authorizations are reused, so a pending one belongs to exactly one order, and the
-# order can count those that it waits for.
-_CREATE = f"""
+# A pending authorization belongs to one order at most, so the order can count those that it waits
+# for: a new one, or one that was asked for before (RFC 8555, section 7.4.1) and is taken with it.
+_CREATE_TEMPLATE = f"""
     WITH {CALLER}, wanted AS (
         SELECT * FROM unnest($11::uuid[], $12::text[], $13::boolean[], $14::text[], $15::text[])
             WITH ORDINALITY AS w (id, identifier, wildcard, token, challenge_types, position)
@@ -28,24 +28,28 @@ _CREATE = f"""
             WHERE $16 AND p.account_id = $1 AND p.identifier = wanted.identifier
                 AND p.wildcard = wanted.wildcard AND p.expires_at > now()
                 AND a.status = 'valid' AND a.expires_at > now()
+            -- Looked up by the whole key, one name at a time; without this the planner reads all
+            -- that the account ever proved.
+            LIMIT 1
         ) AS proven ON true
-    ), made_authorizations AS (
+    ), %s
+    made_authorizations AS (
         INSERT INTO authorizations
             (id, account_id, order_id, identifier, wildcard, status, token, challenge_types,
              expires_at)
-        SELECT chosen.id, caller.id, $3, identifier, wildcard, 'pending', token,
+        SELECT held.id, asking.id, $3, identifier, wildcard, 'pending', token,
             string_to_array(challenge_types, ','), now() + $10
-        FROM chosen, caller WHERE proven_id IS NULL
+        FROM held, asking WHERE held_id IS NULL
     ), made AS (
         INSERT INTO orders
             (id, account_id, status, pending_authorizations, identifiers, authorization_ids,
              profile, profile_version, not_before, not_after, created_at, expires_at)
-        SELECT $3, caller.id, CASE WHEN pending = 0 THEN 'ready' ELSE 'pending' END, pending, $4,
+        SELECT $3, asking.id, CASE WHEN pending = 0 THEN 'ready' ELSE 'pending' END, pending, $4,
             ids, $5, $6, $7, $8, now(), now() + $9
-        FROM caller, (
-            SELECT count(*) FILTER (WHERE proven_id IS NULL) AS pending,
-                array_agg(coalesce(proven_id, id) ORDER BY position) AS ids
-            FROM chosen
+        FROM asking, (
+            SELECT count(*) FILTER (WHERE is_open) AS pending,
+                array_agg(coalesce(held_id, id) ORDER BY position) AS ids
+            FROM held
         ) AS counted
         RETURNING *
     ), audit AS (
@@ -56,6 +60,46 @@ _CREATE = f"""
     )
     SELECT {ORDER_COLUMNS} FROM made AS o
 """
+# Nearly every order: it does nothing if the account has pre-authorized one of the names.
+_CREATE = (
+    _CREATE_TEMPLATE
+    % """
+    asking AS (
+        SELECT id FROM caller
+        WHERE NOT EXISTS (
+            SELECT FROM preauthorizations WHERE account_id = $1 AND identifier = ANY ($12)
+        )
+    ), held AS (
+        SELECT chosen.*, proven_id AS held_id, proven_id IS NULL AS is_open FROM chosen
+    ),
+"""
+)
+# Decides the race between orders for one pre-authorized name: one deletes the row. Whether the
+# order waits for it is what its own newest version says, not what it was a moment before.
+_CREATE_ADOPTING = (
+    _CREATE_TEMPLATE
+    % """
+    asking AS (
+        SELECT id FROM caller
+    ), released AS (
+        DELETE FROM preauthorizations AS p USING caller
+        WHERE p.account_id = caller.id AND p.identifier = ANY ($12)
+        RETURNING p.authorization_id, p.identifier
+    ), adopted AS (
+        UPDATE authorizations AS a SET order_id = $3
+        FROM released JOIN chosen ON chosen.identifier = released.identifier
+        WHERE a.id = released.authorization_id AND a.order_id IS NULL
+            AND a.status IN ('pending', 'valid') AND a.expires_at > now()
+            AND proven_id IS NULL AND NOT chosen.wildcard
+            AND a.challenge_types <@ string_to_array(chosen.challenge_types, ',')
+        RETURNING a.id, a.status, chosen.position
+    ), held AS (
+        SELECT chosen.*, coalesce(proven_id, adopted.id) AS held_id,
+            proven_id IS NULL AND adopted.status IS DISTINCT FROM 'valid' AS is_open
+        FROM chosen LEFT JOIN adopted ON adopted.position = chosen.position
+    ),
+"""
+)
 _FIND = f"""
     WITH {CALLER}
     SELECT caller.id AS caller_id, {ORDER_COLUMNS}
@@ -90,9 +134,9 @@ class Orders:
         reuses: bool = True,
     ) -> Order:
         """The order, with an authorization for each of ``authorizations``: a valid one of the
-        caller where there is one and ``reuses``, else a new one. Raises CallerStale."""
-        row = await self._database.fetchrow(
-            _CREATE,
+        caller where there is one and ``reuses``, else one that the caller asked for without an
+        order, else a new one. Raises CallerStale."""
+        arguments = (
             caller.account_id,
             caller.thumbprint,
             new.id,
@@ -110,9 +154,11 @@ class Orders:
             [",".join(entry.challenge_types) for entry in authorizations],
             reuses,
         )
-        if row is None:
-            raise CallerStale
-        return order_of(row)
+        for statement in (_CREATE, _CREATE_ADOPTING):
+            row = await self._database.fetchrow(statement, *arguments)
+            if row is not None:
+                return order_of(row)
+        raise CallerStale
 
     async def find(self, caller: Caller, order_id: OrderId) -> Order | None:
         """The caller's order; None if it isn't theirs or isn't there. Raises CallerStale."""

@@ -162,7 +162,7 @@ def _challenge(kind: str, token: str, answer: Record | None) -> Challenge:
 
 def _problem_members(problem: Problem) -> dict[str, Any]:
     members: dict[str, Any] = {"kind": problem.kind.value, "detail": problem.detail}
-    if problem.identifier is not None:
+    if isinstance(problem.identifier, Identifier):
         members["identifier"] = identifier_text(problem.identifier)
     if problem.cause is not None:
         members["cause"] = problem.cause

@@ -8,6 +8,7 @@ from acme_server.acme.gate import Gate
 from acme_server.acme.wire import (
     parse_authorization_update,
     parse_challenge_answer,
+    parse_new_authorization,
     render_authorization,
     render_challenge,
 )
@@ -15,20 +16,43 @@ from acme_server.web.requests import Request
 from acme_server.web.responses import Response, json_response
 from acme_server.web.urls import Urls
 from acme_server.workflow.authorizations import AuthorizationUseCases
-from policy.model.authorizations import Authorization, Challenge, ChallengeStatus
+from acme_server.workflow.preauthorizations import PreauthorizationUseCases
+from policy.model.authorizations import (
+    Authorization,
+    AuthorizationStatus,
+    Challenge,
+    ChallengeStatus,
+)
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.ids import AuthorizationId, parse_id
 
+# How long a client is asked to wait before it looks at what may change.
 _RETRY_AFTER = ("Retry-After", "1")
+_MAY_CHANGE = frozenset({ChallengeStatus.PENDING, ChallengeStatus.PROCESSING})
 
 
 class AuthorizationResources:
-    """Each authorization, and its challenges."""
+    """newAuthz, each authorization, and its challenges."""
 
-    def __init__(self, gate: Gate, authorizations: AuthorizationUseCases, urls: Urls) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        authorizations: AuthorizationUseCases,
+        preauthorizations: PreauthorizationUseCases,
+        urls: Urls,
+    ) -> None:
         self._gate = gate
         self._authorizations = authorizations
+        self._preauthorizations = preauthorizations
         self._urls = urls
+
+    async def new_authorization(self, request: Request) -> Response:
+        """RFC 8555, section 7.4.1: 201 for a new authorization, 200 for one that there was."""
+        signed = await self._gate.by_account(request)
+        identifier = parse_new_authorization(signed.payload)
+        found, is_new = await self._preauthorizations.create(signed.caller, identifier)
+        location = ("Location", self._urls.authorization(found.id))
+        return self._show(found, HTTPStatus.CREATED if is_new else HTTPStatus.OK, location)
 
     async def authorization(self, request: Request) -> Response:
         """Read, or deactivate (RFC 8555, section 7.5.2)."""
@@ -39,10 +63,7 @@ class AuthorizationResources:
             found = await self._authorizations.deactivate(signed.caller, authorization_id)
         else:
             found = await self._authorizations.get(signed.caller, authorization_id)
-        response = json_response(HTTPStatus.OK, render_authorization(found, self._urls))
-        if any(challenge.status is ChallengeStatus.PROCESSING for challenge in found.challenges):
-            response.headers.append(_RETRY_AFTER)
-        return response
+        return self._show(found, HTTPStatus.OK)
 
     async def challenge(self, request: Request) -> Response:
         """Read (empty payload), or answer: the client is ready to be validated (section 7.5.1)."""
@@ -55,13 +76,21 @@ class AuthorizationResources:
             )
         else:
             found = await self._authorizations.get(signed.caller, authorization_id)
-        return self._respond(found, _challenge_of(found, challenge_type))
+        return self._show_challenge(found, _challenge_of(found, challenge_type))
 
-    def _respond(self, authorization: Authorization, challenge: Challenge) -> Response:
+    def _show(
+        self, authorization: Authorization, status: HTTPStatus, *headers: tuple[str, str]
+    ) -> Response:
+        response = json_response(status, render_authorization(authorization, self._urls), *headers)
+        if authorization.status is AuthorizationStatus.PENDING:
+            response.headers.append(_RETRY_AFTER)
+        return response
+
+    def _show_challenge(self, authorization: Authorization, challenge: Challenge) -> Response:
         up = f'<{self._urls.authorization(authorization.id)}>;rel="up"'
         document = render_challenge(authorization, challenge, self._urls)
         response = json_response(HTTPStatus.OK, document, ("Link", up))
-        if challenge.status is ChallengeStatus.PROCESSING:
+        if authorization.status is AuthorizationStatus.PENDING and challenge.status in _MAY_CHANGE:
             response.headers.append(_RETRY_AFTER)
         return response
 

@@ -60,6 +60,7 @@ def _directory(urls: Urls, meta: DirectoryMeta) -> dict[str, Any]:
         "newNonce": urls.new_nonce,
         "newAccount": urls.new_account,
         "newOrder": urls.new_order,
+        "newAuthz": urls.new_authorization,
     }
     about = {
         "termsOfService": meta.terms_of_service,

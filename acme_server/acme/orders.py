@@ -42,24 +42,21 @@ class OrderResources:
         """POST-as-GET."""
         signed = await self._gate.read_only(request)
         order = await self._orders.get(signed.caller, _order_id(request))
-        response = self._respond(order, HTTPStatus.OK)
-        if order.status in _WORTH_ANOTHER_LOOK:
-            response.headers.append(("Retry-After", _RETRY_SECONDS))
-        return response
+        return self._respond(order, HTTPStatus.OK)
 
     async def finalize(self, request: Request) -> Response:
         """The answer has the order as it is now: mostly valid, else processing."""
         signed = await self._gate.by_account(request)
         csr = parse_finalize(signed.payload)
         order = await self._issuance.finalize(signed.caller, _order_id(request), csr)
-        response = self._respond(order, HTTPStatus.OK)
-        if order.status is OrderStatus.PROCESSING:
-            response.headers.append(("Retry-After", _RETRY_SECONDS))
-        return response
+        return self._respond(order, HTTPStatus.OK)
 
     def _respond(self, order: Order, status: HTTPStatus) -> Response:
         location = ("Location", self._urls.order(order.id))
-        return json_response(status, render_order(order, self._urls), location)
+        response = json_response(status, render_order(order, self._urls), location)
+        if order.status in _WORTH_ANOTHER_LOOK:
+            response.headers.append(("Retry-After", _RETRY_SECONDS))
+        return response
 
 
 def _order_id(request: Request) -> OrderId:

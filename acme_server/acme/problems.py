@@ -88,7 +88,7 @@ def _render_subproblem(problem: Problem) -> dict[str, Any]:
     document = _document(problem.kind, problem.detail)
     if problem.identifier is not None:
         identifier = problem.identifier
-        document["identifier"] = {"type": identifier.type.value, "value": identifier.value}
+        document["identifier"] = {"type": str(identifier.type), "value": identifier.value}
     return document
 
 

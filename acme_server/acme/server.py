@@ -23,6 +23,7 @@ from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.nonces import NonceUseCases
 from acme_server.workflow.orders import OrderUseCases
+from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from policy.keys import check_account_key
 from policy.model.errors import CallerStale, ErrorKind, ServerError
 from policy.model.ids import parse_id
@@ -51,6 +52,7 @@ class AcmeFrontEnd:
         accounts: AccountUseCases,
         orders: OrderUseCases,
         authorizations: AuthorizationUseCases,
+        preauthorizations: PreauthorizationUseCases,
         issuance: IssuanceUseCases,
         certificates: CertificateUseCases,
         nonces: NonceUseCases,
@@ -63,7 +65,9 @@ class AcmeFrontEnd:
         self._directory = DirectoryResources(self._gate, urls, meta)
         self._accounts = AccountResources(self._gate, accounts, urls)
         self._orders = OrderResources(self._gate, orders, issuance, urls)
-        self._authorizations = AuthorizationResources(self._gate, authorizations, urls)
+        self._authorizations = AuthorizationResources(
+            self._gate, authorizations, preauthorizations, urls
+        )
         self._certificates = CertificateResources(self._gate, certificates)
 
     def routes(self) -> list[Route]:
@@ -81,6 +85,7 @@ class AcmeFrontEnd:
             paths.NEW_ORDER: {"POST": self._orders.new_order},
             paths.ORDER: {"POST": self._orders.order},
             paths.FINALIZE: {"POST": self._orders.finalize},
+            paths.NEW_AUTHORIZATION: {"POST": self._authorizations.new_authorization},
             paths.AUTHORIZATION: {"POST": self._authorizations.authorization},
             paths.CHALLENGE: {"POST": self._authorizations.challenge},
             paths.CERTIFICATE: {"POST": self._certificates.certificate},

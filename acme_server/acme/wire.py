@@ -79,6 +79,14 @@ def parse_new_order(payload: bytes) -> NewOrderRequest:
     members = parse_object(payload, _PAYLOAD)
     identifiers = members.get("identifiers")
     if not isinstance(identifiers, list) or not identifiers:
+def parse_new_authorization(payload: bytes) -> tuple[str, str]:
+    """The type and value of the identifier, not checked (RFC 8555, section 7.4.1).
+
+    Raises ServerError(MALFORMED).
+    """
+    return _identifier(parse_object(payload, _PAYLOAD).get("identifier"))
+
+
         raise _malformed('An order needs "identifiers", a list of at least one.')
     profile = members.get("profile")
     if profile is not None and not isinstance(profile, str):
@@ -198,7 +206,7 @@ def _identifier(value: object) -> tuple[str, str]:
         kind, name = value.get("type"), value.get("value")
         if isinstance(kind, str) and isinstance(name, str):
             return kind, name
-    raise _malformed('Each identifier must be an object with the strings "type" and "value".')
+    raise _malformed('An identifier must be an object with the strings "type" and "value".')
 
 
 def _contacts(members: dict[str, Any]) -> tuple[str, ...] | None:

@@ -39,6 +39,7 @@ from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.nonces import KEY_PURPOSE, NonceSeal, NonceUseCases
 from acme_server.workflow.orders import OrderRules, OrderUseCases
 from acme_server.workflow.publication import PublicationUseCases
+from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
 from policy.model.errors import DatabaseUnavailable
 from policy.profiles import TLS_SERVER
@@ -48,6 +49,7 @@ from storage.nonces import NonceLedger
 from storage.orders import Orders
 
 _CERTIFICATE_BEGIN = b"-----BEGIN CERTIFICATE-----"
+from storage.preauthorizations import Preauthorizations
 # How soon a renewed certificate of the server is served.
 _CERTIFICATE_POLL_SECONDS = 15.0
 _log = structlog.get_logger()
@@ -171,17 +173,25 @@ def _acme_front_end(
     acme = settings.acme
     return AcmeFrontEnd(
         urls=Urls(settings.server.external_url),
+    rules = _order_rules(settings, core.authority)
         meta=DirectoryMeta(
             terms_of_service=acme.terms_of_service,
             website=acme.website,
             caa_identities=acme.caa_identities,
             external_account_required=acme.external_account_required,
         ),
-        accounts=AccountUseCases(Accounts(database), core.clock, terms=acme.terms_of_service),
-        orders=OrderUseCases(Orders(database), core.clock, _order_rules(settings, core.authority)),
+        accounts=AccountUseCases(
+            Accounts(database),
+            core.clock,
+            ExternalAccountUseCases(ExternalAccounts(database), core.master_key, core.clock),
+            terms=acme.terms_of_service,
+            requires_binding=acme.external_account_required,
+        ),
+        orders=OrderUseCases(Orders(database), core.clock, rules),
         authorizations=AuthorizationUseCases(core.authorizations, validation),
         issuance=core.issuance,
         certificates=CertificateUseCases(Certificates(database), core.authority),
+        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         nonces=nonces,
     )
 

@@ -66,9 +66,10 @@ class AuthorizationUseCases:
     ) -> Authorization:
         """Start the validation that the client is ready for (RFC 8555, section 7.5.1).
 
-        Answered again, or after the authorization ended, the challenge is returned unchanged.
-        A quick validation is waited for. Raises ServerError: NOT_FOUND, UNAVAILABLE while too
-        many validations are under way.
+        Answered again, or when the authorization is valid already, the challenge is returned
+        unchanged. A quick validation is waited for. Raises ServerError: NOT_FOUND, MALFORMED
+        where the authorization ended without this challenge, UNAVAILABLE while too many
+        validations are under way.
         """
         if not self._runner.has_room(caller.account_id):
             raise ServerError(
@@ -87,6 +88,7 @@ class AuthorizationUseCases:
             raise _not_found()
         authorization, task = answered
         if task is None:
+            _check_answerable(authorization, challenge_type)
             return authorization
         recorded = self._runner.submit(task)
         await asyncio.wait({recorded}, timeout=QUICK_VALIDATION_SECONDS)
@@ -96,11 +98,38 @@ class AuthorizationUseCases:
         return authorization if verdict is None else _concluded(authorization, task, verdict)
 
     async def deactivate(self, caller: Caller, authorization_id: AuthorizationId) -> Authorization:
-        """Give the authorization up (RFC 8555, section 7.5.2). Raises ServerError(NOT_FOUND)."""
-        authorization = await self._authorizations.deactivate(caller, authorization_id)
-        if authorization is None:
+        """Give the authorization up (RFC 8555, section 7.5.2).
+
+        Raises ServerError: NOT_FOUND, MALFORMED if it has ended already.
+        """
+        deactivated = await self._authorizations.deactivate(caller, authorization_id)
+        if deactivated is None:
             raise _not_found()
+        authorization, is_moved = deactivated
+        if not is_moved:
+            raise ServerError(
+                ErrorKind.MALFORMED,
+                f"The authorization is {authorization.status}; only a pending or valid one can be "
+                "deactivated.",
+            )
         return authorization
+
+
+def _check_answerable(authorization: Authorization, challenge_type: str) -> None:
+    """Whether an answer that started nothing was at least no mistake."""
+    status = authorization.status
+    if status in (AuthorizationStatus.PENDING, AuthorizationStatus.VALID):
+        return
+    is_open = any(
+        challenge.type == challenge_type and challenge.status is ChallengeStatus.PENDING
+        for challenge in authorization.challenges
+    )
+    if is_open or status is not AuthorizationStatus.INVALID:
+        raise ServerError(
+            ErrorKind.MALFORMED,
+            f"The authorization is {status}, its challenges can't be answered any more; place a "
+            "new order.",
+        )
 
 
 def _concluded(

@@ -48,6 +48,34 @@ class OrderRules:
     pending_lifetime: timedelta
     reuses_authorizations: bool
 
+    def offered(self, profile: Profile) -> tuple[str, ...]:
+        """The challenge types that both this installation and the profile accept."""
+        return tuple(kind for kind in self.challenge_types if kind in profile.challenge_types)
+
+    def new_authorization(self, identifier: Identifier, profile: Profile) -> NewAuthorization:
+        """What proves control of an identifier that ``refusal_of`` has nothing against."""
+        return NewAuthorization(
+            id=AuthorizationId(new_id()),
+            identifier=identifier.base,
+            wildcard=identifier.is_wildcard,
+            token=new_token(),
+            challenge_types=_suited(identifier, self.offered(profile)),
+        )
+
+    def refusal_of(self, identifier: Identifier, profile: Profile) -> str | None:
+        """Why no certificate of the profile can name the identifier; None if one can."""
+        if identifier.type not in profile.identifier_types:
+            return (
+                f"Certificates of the profile {profile.name} name no identifiers of type "
+                f"{identifier.type}"
+            )
+        if not _suited(identifier, self.offered(profile)):
+            return (
+                f"Control of {identifier.value} can't be proven here: no challenge type that "
+                "would do is offered"
+            )
+        return None
+
 
 class OrderUseCases:
     """What an account can do with its orders."""
@@ -63,10 +91,13 @@ class OrderUseCases:
         Raises ServerError: MALFORMED, UNSUPPORTED_IDENTIFIER, REJECTED_IDENTIFIER (all refused
         names at once as subproblems), MALFORMED for a validity that the profile doesn't allow.
         """
-        identifiers = check_identifiers(
-            request.unverified_identifiers, self._rules.names, self._rules.max_identifiers
-        )
         profile = self._profile(request.profile)
+        identifiers = check_identifiers(
+            request.unverified_identifiers,
+            self._rules.names,
+            min(self._rules.max_identifiers, profile.maximum_identifiers),
+            lambda identifier: self._rules.refusal_of(identifier, profile),
+        )
         profile.check_requested_validity(
             request.not_before,
             request.not_after,
@@ -78,17 +109,14 @@ class OrderUseCases:
             identifiers=identifiers,
             profile=profile.name,
             profile_version=profile.version,
-            challenge_types=self._offered(profile),
+            challenge_types=self._rules.offered(profile),
             not_before=request.not_before,
             not_after=request.not_after,
         )
         created = await self._orders.create(
             caller,
             order,
-            [
-                self._new_authorization(identifier, order.challenge_types)
-                for identifier in identifiers
-            ],
+            [self._rules.new_authorization(identifier, profile) for identifier in identifiers],
             order_lifetime=self._rules.order_lifetime,
             authorization_lifetime=self._rules.pending_lifetime,
             reuses=self._rules.reuses_authorizations,
@@ -109,30 +137,12 @@ class OrderUseCases:
             raise ServerError(ErrorKind.MALFORMED, "There is no profile with this name.")
         return profile
 
-    def _offered(self, profile: Profile) -> tuple[str, ...]:
-        """The challenge types that both this installation and the profile accept."""
-        types = self._rules.challenge_types
-        return tuple(kind for kind in types if kind in profile.challenge_types)
 
-    def _new_authorization(
-        self, identifier: Identifier, types: tuple[str, ...]
-    ) -> NewAuthorization:
-        if identifier.is_wildcard:
-            # Only the DNS proves control of all names below (RFC 8555, section 7.1.3; BR 3.2.2.4).
-            types = tuple(kind for kind in types if kind.startswith("dns-"))
-        if not types:
-            raise ServerError(
-                ErrorKind.REJECTED_IDENTIFIER,
-                f"Control of {identifier.value} can't be proven here: no challenge type that "
-                "would do is offered.",
-            )
-        return NewAuthorization(
-            id=AuthorizationId(new_id()),
-            identifier=identifier.base,
-            wildcard=identifier.is_wildcard,
-            token=new_token(),
-            challenge_types=types,
-        )
+def _suited(identifier: Identifier, types: tuple[str, ...]) -> tuple[str, ...]:
+    """Only the DNS proves control of all names below one (RFC 8555, section 7.1.3; BR 3.2.2.4)."""
+    if not identifier.is_wildcard:
+        return types
+    return tuple(kind for kind in types if kind.startswith("dns-"))
 
 
 def new_token() -> str:

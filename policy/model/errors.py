@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from policy.model.identifiers import Identifier
+from policy.model.identifiers import Identifier, UnverifiedIdentifier
 
 
 class ErrorKind(enum.StrEnum):
@@ -53,12 +53,13 @@ class ErrorKind(enum.StrEnum):
 class Problem:
     """A failure kept with an order or a challenge, and shown to its owner (RFC 8555, 6.7.1).
 
+    ``identifier`` is one as it was sent where it was refused for its form.
     ``cause`` is a stable code of the cause (``validators/causes.py``), None where there is none.
     """
 
     kind: ErrorKind
     detail: str
-    identifier: Identifier | None = None
+    identifier: Identifier | UnverifiedIdentifier | None = None
     cause: str | None = None
     subproblems: tuple[Problem, ...] = ()
 
@@ -76,7 +77,7 @@ class ServerError(Exception):
         kind: ErrorKind,
         detail: str,
         *,
-        identifier: Identifier | None = None,
+        identifier: Identifier | UnverifiedIdentifier | None = None,
         subproblems: Sequence[Problem] = (),
         retry_after: int | None = None,
         location: str | None = None,

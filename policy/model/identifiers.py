@@ -35,3 +35,11 @@ class Identifier:
 
     def __str__(self) -> str:
         return f"{self.type}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class UnverifiedIdentifier:
+    """An identifier as a client sent it, of any type and form: only ever shown back to it."""
+
+    type: str
+    value: str

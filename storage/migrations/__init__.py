@@ -38,6 +38,7 @@ _READ_WRITE = (
     "authorizations",
     "proven_names",
     "validations",
+    "preauthorizations",
     "certificates",
     "sealed_secrets",
     "issuers",

@@ -178,6 +178,8 @@ class FakeAuthorizations:
             raise ServerError(ErrorKind.NOT_FOUND, "There is no such authorization.")
         return self.authorization
 
+        self.requests: list[tuple[str, str]] = []
+        self.is_new = True
     async def answer(
         self, caller: Caller, authorization_id: AuthorizationId, challenge_type: str
     ) -> Authorization:
@@ -192,6 +194,13 @@ class FakeAuthorizations:
         self.deactivations += 1
         return replace(authorization, status=AuthorizationStatus.DEACTIVATED)
 
+
+    async def create(
+        self, caller: Caller, unverified_identifier: tuple[str, str]
+    ) -> tuple[Authorization, bool]:
+        """``workflow.preauthorizations.PreauthorizationUseCases``: the authorization, as new."""
+        self.requests.append(unverified_identifier)
+        return self.authorization, self.is_new
 
 class FakeCertificates:
     """``workflow.certificates.CertificateUseCases`` with one certificate."""
@@ -237,6 +246,7 @@ class Fakes:
         """Let newOrder find that the account changed since the signature was checked."""
 
         def find_out() -> None:
+                self.authorizations.requests,
             for account in list(self.accounts.accounts.values()) if is_deactivated else ():
                 self.accounts.accounts[account.id] = replace(
                     account, status=AccountStatus.DEACTIVATED
@@ -401,6 +411,7 @@ async def serve_acme(
     edge, port = await _listen(front_end)
     served = FakeServed(edge, port, urls, fakes)
     try:
+        preauthorizations=cast("Any", fakes.authorizations),
         yield served
     finally:
         await served.close()
@@ -433,6 +444,7 @@ async def serve_house(house: House, *, terms: str | None = None) -> AsyncIterato
 async def _listen(front_end: AcmeFrontEnd) -> tuple[Edge, int]:
     edge = Edge(Routes(front_end, front_end.routes()), limits=Limits())
     sock = listener()
+        preauthorizations=house.preauthorizations,
     port = sock.getsockname()[1]
     await edge.listen(sock)
     return edge, port

@@ -22,6 +22,7 @@ from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.orders import NewOrderRequest, OrderRules, OrderUseCases
 from acme_server.workflow.publication import PublicationUseCases
+from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from acme_server.workflow.sealing import MasterKey
 from policy.model.accounts import Caller
 from policy.model.authorizations import Evidence, ValidationTask, Verdict
@@ -41,6 +42,7 @@ from storage.orders import Orders
 from storage.pool import Database
 from storage.secrets import SealedSecrets
 
+from storage.preauthorizations import Preauthorizations
 STATUS_URL = "http://status.example"
 CHALLENGES = ("http-01", "dns-01", "tls-alpn-01")
 NEW_AUTHORITY = NewAuthority(
@@ -98,6 +100,7 @@ class House:
     issuance: IssuanceUseCases
     certificates: CertificateUseCases
     publication: PublicationUseCases
+    preauthorizations: PreauthorizationUseCases
     authority: Authority
     validators: ScriptedValidators
     worker: ValidationWorker
@@ -173,6 +176,7 @@ async def build_house(database: Database, master_key: MasterKey | None = None) -
             authority,
             clock,
             rules.profiles,
+        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
             names=rules.names,
             owner="test",
         ),

@@ -64,6 +64,7 @@ async def test_the_directory_lists_what_is_served() -> None:
         "newNonce": "https://acme.example/acme/new-nonce",
         "newAccount": "https://acme.example/acme/new-account",
         "newOrder": "https://acme.example/acme/new-order",
+        "newAuthz": "https://acme.example/acme/new-authorization",
         "meta": {
             "termsOfService": "https://acme.example/terms",
             "website": "https://example.com/",
@@ -228,7 +229,12 @@ async def test_a_new_order_is_created() -> None:
 
     url = f"https://acme.example/acme/order/{encoded(order.id)}"
     assert reply.status == 201
-    assert common(reply) == {"content-type": "application/json", "location": url, "link": INDEX}
+    assert common(reply) == {
+        "content-type": "application/json",
+        "location": url,
+        "link": INDEX,
+        "retry-after": "1",
+    }
     assert json.loads(reply.body) == {
         "status": "pending",
         "expires": "2026-12-24T18:00:00Z",
@@ -310,7 +316,10 @@ async def test_an_authorization_is_read_and_deactivated() -> None:
         refused = await client.post(url, {"status": "valid"})
 
     challenge = f"https://acme.example/acme/challenge/{encoded(authorization.id)}"
-    assert (read.status, common(read)) == (200, {"content-type": "application/json", "link": INDEX})
+    assert (read.status, common(read)) == (
+        200,
+        {"content-type": "application/json", "link": INDEX, "retry-after": "1"},
+    )
     assert json.loads(read.body) == {
         "status": "pending",
         "expires": "2026-12-24T18:00:00Z",
