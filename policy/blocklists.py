@@ -52,8 +52,9 @@ class KeyBlocklist:
         """Why nobody may use ``key``; None for one that is on no list."""
         if self.keys and spki_hash(key) in self.keys:
             return "it is on this CA's list of compromised keys"
-        is_rsa = self.moduli and isinstance(key, rsa.RSAPublicKey)
-        if is_rsa and modulus_hash(key.public_numbers().n) in self.moduli:
+        if not self.moduli or not isinstance(key, rsa.RSAPublicKey):
+            return None
+        if modulus_hash(key.public_numbers().n) in self.moduli:
             return "it is one of the predictable keys that Debian's OpenSSL made in 2006 to 2008"
         return None
 

@@ -47,6 +47,7 @@ class KeyRules:
     """Which of the acceptable keys a profile takes. ``curves`` are named as the library names
     them; a narrower choice than all is possible, a wider one raises ValueError."""
 
+    kinds: frozenset[KeyKind] = frozenset({"ec", "rsa"})
     curves: frozenset[str] = CURVES
     min_rsa_bits: int = MIN_RSA_BITS
     max_rsa_bits: int = MAX_RSA_BITS
@@ -56,11 +57,15 @@ class KeyRules:
             raise ValueError(f"unknown curves: {', '.join(sorted(self.curves - CURVES))}")
         if self.min_rsa_bits < MIN_RSA_BITS or self.max_rsa_bits > MAX_RSA_BITS:
             raise ValueError(f"RSA keys have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+        if self.min_rsa_bits > self.max_rsa_bits:
+            raise ValueError("the least size of RSA keys is above the most")
 
     def refusal_of(self, key: CertificateKey) -> str | None:
         """Why certificates of the profile don't carry the key; None if they may."""
         if (weakness := _weakness_of_certificate_key(key)) is not None:
             return weakness
+        if kind_of(key) not in self.kinds:
+            return f"it is an {kind_of(key).upper()} key"
         if isinstance(key, ec.EllipticCurvePublicKey):
             return None if key.curve.name in self.curves else f"the curve is {key.curve.name}"
         if not self.min_rsa_bits <= key.key_size <= self.max_rsa_bits:

@@ -11,11 +11,15 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
 
+from policy.baseline import limits_at
+from policy.extraextensions import ExtraExtension
 from policy.keys import KeyRules
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.identifiers import IdentifierType
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
 DIGITAL_SIGNATURE = "digital_signature"
 KEY_ENCIPHERMENT = "key_encipherment"
 # The "challenge" of names that the operator configured as the server's own.
@@ -43,23 +47,49 @@ class CommonName(enum.StrEnum):
     FIRST_NAME = "first_name"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectPattern:
+    """What the subject says beside its common name, the same in all certificates; None: nothing.
+
+    ``country`` is a code of ISO 3166-1 in two letters.
+    """
+
+    country: str | None = None
+    organization: str | None = None
+    organizational_unit: str | None = None
+
+    @property
+    def attributes(self) -> tuple[tuple[str, str], ...]:
+        """OIDs and values, in their order in the subject (BR 7.1.4.2)."""
+        named = (
+            ("2.5.4.6", self.country),
+            ("2.5.4.10", self.organization),
+            ("2.5.4.11", self.organizational_unit),
+        )
+        return tuple((oid, value) for oid, value in named if value is not None)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
     """One kind of certificate. Durations are what the certificate says, both ends included.
     Profiles are compared by identity, and their content by ``version``.
 
-    ``key_usages`` are the KeyUsage bits by the type of the key (``ec``, ``rsa``);
-    ``extended_key_usages`` are OIDs; ``policies`` the OIDs of certificate policies;
-    ``challenge_types`` the ways to prove control that it accepts; ``allows_must_staple`` whether
-    a CSR may ask for the TLS feature extension (RFC 7633).
+    ``description`` is for people: a sentence or a URL. ``key_usages`` are the KeyUsage bits by the
+    type of the key (``ec``, ``rsa``); ``extended_key_usages`` are OIDs; ``policies`` the OIDs of
+    certificate policies; ``challenge_types`` the ways to prove control that it accepts;
+    ``allows_must_staple`` whether a CSR may ask for the TLS feature extension (RFC 7633);
+    ``issuer`` the name of the CA, None for the active one. ``is_public``: the Baseline
+    Requirements hold, with their limits of the day. ``needs_approval``: a human decides first.
     """
 
     name: str
+    description: str = ""
     validity: timedelta
     maximum_validity: timedelta
     backdate: timedelta = timedelta(minutes=5)
     key_usages: Mapping[str, frozenset[str]] = field(default_factory=lambda: _TLS_KEY_USAGES)
     extended_key_usages: tuple[str, ...] = (SERVER_AUTH,)
+    subject: SubjectPattern = field(default_factory=SubjectPattern)
     common_name: CommonName = CommonName.NONE
     identifier_types: frozenset[IdentifierType] = frozenset({IdentifierType.DNS})
     maximum_identifiers: int = 100
@@ -67,6 +97,10 @@ class Profile:
     keys: KeyRules = field(default_factory=KeyRules)
     challenge_types: frozenset[str] = frozenset({"http-01", "dns-01", "tls-alpn-01"})
     allows_must_staple: bool = False
+    extensions: tuple[ExtraExtension, ...] = ()
+    issuer: str | None = None
+    is_public: bool = False
+    needs_approval: bool = False
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.validity <= self.maximum_validity:
@@ -77,9 +111,21 @@ class Profile:
     @cached_property
     def version(self) -> str:
         """Changes with whatever changes a certificate: a hash of the profile, 16 hex digits."""
-        content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        names = (entry.name for entry in fields(self) if entry.name != "description")
+        content = {name: getattr(self, name) for name in names}
         text = json.dumps(content, default=_plain, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def longest_validity(self, moment: datetime) -> timedelta:
+        """The longest validity of a certificate issued at ``moment``."""
+        if not self.is_public:
+            return self.maximum_validity
+        return min(self.maximum_validity, limits_at(moment).validity)
+
+    def oldest_proof(self, moment: datetime) -> timedelta | None:
+        """How old a proof of control may be when a certificate is issued at ``moment``; None:
+        as old as the authorization that it made valid."""
+        return limits_at(moment).reuse if self.is_public else None
 
     def check_requested_validity(
         self,
@@ -106,12 +152,14 @@ class Profile:
         """
         present = now.replace(microsecond=0)
         start = present - self.backdate if not_before is None else _checked_start(not_before, now)
+        # Limits only shrink: what starts later than it is issued has the later day's.
+        longest = self.longest_validity(max(start, present))
         if not_after is None:
-            end = start + self.validity - _INCLUSIVE
+            end = start + min(self.validity, longest) - _INCLUSIVE
             return start, end if issuer_not_after is None else min(end, issuer_not_after)
-        if not_after > start + self.maximum_validity - _INCLUSIVE:
+        if not_after > start + longest - _INCLUSIVE:
             raise _malformed(
-                f"The profile {self.name} allows certificates of at most {self.maximum_validity}, "
+                f"The profile {self.name} allows certificates of at most {longest}, "
                 "both ends included."
             )
         if issuer_not_after is not None and not_after > issuer_not_after:
@@ -140,7 +188,9 @@ def _plain(value: object) -> object:
         return sorted(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, KeyRules):
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, KeyRules | SubjectPattern | ExtraExtension):
         return {entry.name: getattr(value, entry.name) for entry in fields(value)}
     raise TypeError(f"a profile holds no {type(value).__name__}")
 

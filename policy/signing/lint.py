@@ -64,11 +64,23 @@ _USAGES = (
     "key_cert_sign",
     "crl_sign",
 )
-# What keys of each type can do for a subscriber (BR 7.1.2.7.11).
-_SUBSCRIBER_USAGES: Mapping[str, frozenset[str]] = {
+# What keys of each type can do for a subscriber: in TLS (BR 7.1.2.7.11), and else (RFC 8813,
+# section 3 and RFC 4055, section 1.2).
+_TLS_USAGES: Mapping[str, frozenset[str]] = {
     "ec": frozenset({"digital_signature"}),
     "rsa": frozenset({"digital_signature", "key_encipherment"}),
 }
+_OTHER_USAGES: Mapping[str, frozenset[str]] = {
+    "ec": frozenset({"digital_signature", "content_commitment", "key_agreement"}),
+    "rsa": frozenset(
+        {"digital_signature", "content_commitment", "key_encipherment", "data_encipherment"}
+    ),
+}
+# A responder's certificate lets its holder say what is revoked.
+_FORBIDDEN_PURPOSES = frozenset(
+    {ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, ExtendedKeyUsageOID.OCSP_SIGNING}
+)
+_COMMON_NAME = x509.NameOID.COMMON_NAME.dotted_string
 _STATUS_REQUEST = x509.TLSFeature([x509.TLSFeatureType.status_request])
 
 # What the parser raises for what is no certificate.
@@ -165,7 +177,7 @@ def _validity_findings(
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if (start, end) != (template.not_before, template.not_after):
         yield "the validity is not the decided one"
-    if _seconds(start, end) > template.profile.maximum_validity.total_seconds():
+    if _seconds(start, end) > template.profile.longest_validity(start).total_seconds():
         yield "the validity exceeds the profile's maximum"
     if end <= start:
         yield "the validity ends before it starts"
@@ -191,10 +203,11 @@ def _key_findings(key: object, template: CertificateTemplate) -> Iterator[str]:
 def _subject_findings(
     certificate: x509.Certificate, template: CertificateTemplate
 ) -> Iterator[str]:
-    found = [(name.oid, name.value) for name in certificate.subject]
+    found = [(name.oid.dotted_string, name.value) for name in certificate.subject]
     wanted = template.common_name
-    if found != ([] if wanted is None else [(x509.NameOID.COMMON_NAME, wanted)]):
-        yield "the subject holds something else than the profile's common name"
+    pattern = list(template.profile.subject.attributes)
+    if found != (pattern if wanted is None else [*pattern, (_COMMON_NAME, wanted)]):
+        yield "the subject holds something else than the profile's pattern and common name"
     if wanted is not None and all(name.value != wanted for name in template.identifiers):
         yield "the common name is none of the subject alternative names"
 
@@ -209,12 +222,15 @@ def _extension_findings(
         yield f"the extension {oid.dotted_string} is {presence}"
     if wanted - found.keys():
         return
-    yield from _criticality_findings(found, has_subject=template.common_name is not None)
+    yield from _criticality_findings(found, has_subject=len(certificate.subject.rdns) > 0)
     yield from _name_findings(found, template)
     yield from _usage_findings(found, template)
     yield from _identifier_findings(found, template)
     yield from _pointer_findings(found, template)
     yield from _policy_findings(found, template)
+    for extra in template.profile.extensions:
+        if found[x509.ObjectIdentifier(extra.oid)].value.public_bytes() != extra.value:
+            yield f"the extension {extra.oid} is not the profile's"
 
 
 def _wanted_extensions(template: CertificateTemplate) -> frozenset[x509.ObjectIdentifier]:
@@ -223,6 +239,8 @@ def _wanted_extensions(template: CertificateTemplate) -> frozenset[x509.ObjectId
         wanted |= {x509.CertificatePolicies.oid}
     if template.must_staple and template.profile.allows_must_staple:
         wanted |= {x509.TLSFeature.oid}
+    if template.profile.extensions:
+        wanted |= {x509.ObjectIdentifier(extra.oid) for extra in template.profile.extensions}
     return wanted
 
 
@@ -264,13 +282,14 @@ def _usage_findings(found: _Found, template: CertificateTemplate) -> Iterator[st
     kind = kind_of(template.key)
     if usages != template.profile.key_usages[kind]:
         yield "the key usages are not the profile's"
-    if not usages or not usages <= _SUBSCRIBER_USAGES[kind]:
-        yield "the key usages are none, or not for subscribers with such a key"
     purposes = list(_value(found, x509.ExtendedKeyUsage))
+    is_tls = ExtendedKeyUsageOID.SERVER_AUTH in purposes
+    if not usages or not usages <= (_TLS_USAGES if is_tls else _OTHER_USAGES)[kind]:
+        yield "the key usages are none, or not for subscribers with such a key"
     if [oid.dotted_string for oid in purposes] != list(template.profile.extended_key_usages):
         yield "the extended key usages are not the profile's"
-    if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in purposes:
-        yield "the extended key usages are unlimited"
+    if not _FORBIDDEN_PURPOSES.isdisjoint(purposes):
+        yield "the extended key usages are unlimited, or those of a responder"
 
 
 def _identifier_findings(found: _Found, template: CertificateTemplate) -> Iterator[str]:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from policy.keys import CertificateKey, KeyKind, kind_of
 from policy.model.identifiers import Identifier, IdentifierType
-from policy.profiles import CommonName, Profile
+from policy.profiles import CommonName, Profile, SubjectPattern
 from policy.signing import der
 
 _DNS_NAME = 0x82
@@ -86,7 +86,7 @@ class CertificateTemplate:
 
     @property
     def common_name(self) -> str | None:
-        """The subject's common name, None where the subject is empty."""
+        """The subject's common name, None where it has none."""
         if self.profile.common_name is CommonName.NONE:
             return None
         names = (name.value for name in self.identifiers if name.type is IdentifierType.DNS)
@@ -96,13 +96,14 @@ class CertificateTemplate:
 def build_tbs(template: CertificateTemplate) -> bytes:
     """The DER of the TBSCertificate."""
     issuer = template.issuer
-    subject = _subject(template.common_name)
+    subject = _subject(template.profile.subject, template.common_name)
     extensions = der.sequence(
         _fixed_extensions(template.profile, issuer, kind_of(template.key)),
         _MUST_STAPLE if template.must_staple else b"",
         _crl_distribution_point(issuer.crl_url(template.shard)),
         _subject_key_identifier(template.spki),
         _subject_alternative_name(template.identifiers, is_critical=subject == _EMPTY_NAME),
+        _extra_extensions(template.profile),
     )
     return der.sequence(
         _VERSION_3,
@@ -140,10 +141,27 @@ def _bit_string_of(spki: bytes) -> bytes:
     return spki[content + 1 : end]
 
 
-def _subject(common_name: str | None) -> bytes:
-    if common_name is None:
-        return _EMPTY_NAME
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)]).public_bytes()
+def _subject(pattern: SubjectPattern, common_name: str | None) -> bytes:
+    return _fixed_subject(pattern) if common_name is None else _encoded_name(pattern, common_name)
+
+
+@lru_cache(maxsize=64)
+def _fixed_subject(pattern: SubjectPattern) -> bytes:
+    return _encoded_name(pattern, None)
+
+
+def _encoded_name(pattern: SubjectPattern, common_name: str | None) -> bytes:
+    attributes = [
+        x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in pattern.attributes
+    ]
+    if common_name is not None:
+        attributes.append(x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name))
+    return x509.Name(attributes).public_bytes()
+
+
+@lru_cache(maxsize=64)
+def _extra_extensions(profile: Profile) -> bytes:
+    return b"".join(der.extension(extra.oid, extra.value) for extra in profile.extensions)
 
 
 @lru_cache(maxsize=64)

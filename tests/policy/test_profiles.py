@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policy.extraextensions import ExtraExtension
 from policy.keys import KeyRules
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.identifiers import IdentifierType
-from policy.profiles import MAX_BACKDATE, MAX_DELAY, TLS_SERVER, CommonName, Profile
+from policy.profiles import (
+    MAX_BACKDATE,
+    MAX_DELAY,
+    TLS_SERVER,
+    CommonName,
+    Profile,
+    SubjectPattern,
+)
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
@@ -25,6 +33,7 @@ CHANGES: dict[str, Any] = {
     "validity": 60 * DAY,
     "maximum_validity": 100 * DAY,
     "backdate": timedelta(minutes=1),
+    "subject": SubjectPattern(organization="Example"),
     "key_usages": {"ec": frozenset({"digital_signature"}), "rsa": frozenset()},
     "extended_key_usages": ("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"),
     "common_name": CommonName.FIRST_NAME,
@@ -34,6 +43,10 @@ CHANGES: dict[str, Any] = {
     "keys": KeyRules(min_rsa_bits=3072),
     "challenge_types": frozenset({"dns-01"}),
     "allows_must_staple": True,
+    "extensions": (ExtraExtension("1.3.6.1.4.1.99999.1", b"\x05\x00"),),
+    "issuer": "other",
+    "is_public": True,
+    "needs_approval": True,
 }
 
 
@@ -57,7 +70,22 @@ def _refusal(*arguments: datetime | None) -> str:
 
 
 def test_changes_name_every_field() -> None:
-    assert set(CHANGES) == {field.name for field in dataclasses.fields(Profile)}
+    assert {*CHANGES, "description"} == {field.name for field in dataclasses.fields(Profile)}
+
+
+def test_version_is_the_same_with_another_description() -> None:
+    assert dataclasses.replace(TLS_SERVER, description="other").version == TLS_SERVER.version
+
+
+@pytest.mark.parametrize("field", ["country", "organization", "organizational_unit"])
+def test_version_changes_with_each_part_of_the_subject(field: str) -> None:
+    versions = {
+        dataclasses.replace(TLS_SERVER, subject=SubjectPattern(**{field: value})).version
+        for value in ("DE", "FR", None)
+    }
+
+    assert len(versions) == 3
+    assert TLS_SERVER.version in versions
 
 
 @pytest.mark.parametrize("field", CHANGES)

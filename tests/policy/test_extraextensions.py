@@ -1,0 +1,105 @@
+"""Extensions that profiles add: only those that the server doesn't build, and only DER."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.extraextensions import MAX_VALUE_BYTES, ExtraExtension, check_oid
+from policy.signing import der
+
+NULL = b"\x05\x00"
+OWN = "1.3.6.1.4.1.99999.1"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NULL,
+        der.sequence(),
+        der.sequence(NULL, der.sequence(der.integer(b"\x01"))),
+        der.tlv(0x0C, b"text"),
+        der.tlv(0x04, bytes(MAX_VALUE_BYTES - 4)),
+    ],
+)
+def test_extension_with_a_der_value_is_taken(value: bytes) -> None:
+    assert ExtraExtension(OWN, value).value == value
+
+
+@pytest.mark.parametrize(
+    "oid",
+    [
+        "2.5.29.14",
+        "2.5.29.15",
+        "2.5.29.17",
+        "2.5.29.19",
+        "2.5.29.30",
+        "2.5.29.31",
+        "2.5.29.32",
+        "2.5.29.35",
+        "2.5.29.36",
+        "2.5.29.37",
+        "2.5.29.99",
+        "1.3.6.1.5.5.7.1.1",
+        "1.3.6.1.5.5.7.1.24",
+        "1.3.6.1.5.5.7.1.31",
+        "1.3.6.1.5.5.7.48.1.5",
+        "1.3.6.1.4.1.11129.2.4.2",
+        "1.3.6.1.4.1.11129.2.4.3",
+        "2.16.840.1.113730.1.1",
+    ],
+)
+def test_extension_that_the_server_builds_or_that_gives_powers_is_refused(oid: str) -> None:
+    with pytest.raises(ValueError, match="not for profiles to add"):
+        ExtraExtension(oid, NULL)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\x05",
+        b"\x05\x01",
+        NULL + NULL,
+        b"\x30\x80\x00\x00",
+        b"\x04\x81\x01\x00",
+        b"\x1f\x81\x01\x00",
+        der.sequence(b"\x02\x05\x01"),
+    ],
+)
+def test_value_that_is_no_der_is_refused(value: bytes) -> None:
+    with pytest.raises(ValueError, match="is not DER"):
+        ExtraExtension(OWN, value)
+
+
+@pytest.mark.parametrize("value", [b"", der.tlv(0x04, bytes(MAX_VALUE_BYTES - 3))])
+def test_value_without_octets_or_with_too_many_is_refused(value: bytes) -> None:
+    with pytest.raises(ValueError, match="has 1 to 4096 bytes"):
+        ExtraExtension(OWN, value)
+
+
+def test_deep_value_is_refused() -> None:
+    def nested(depth: int) -> bytes:
+        return der.sequence(nested(depth - 1)) if depth else NULL
+
+    assert ExtraExtension(OWN, nested(15))
+    with pytest.raises(ValueError, match="nested deeper"):
+        ExtraExtension(OWN, nested(17))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "3.1", "1.40", "0.40.1", "1.03", "1.3.", ".1.3", "1.3.6 ", "1..3", "a.b"]
+)
+def test_text_that_is_no_oid_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no object identifier|above 39"):
+        check_oid(text)
+    with pytest.raises(ValueError, match=r"no object identifier|above 39"):
+        ExtraExtension(text, NULL)
+
+
+@given(st.binary(max_size=200))
+def test_octets_are_a_value_or_are_refused_as_one_of_its_oid(value: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        assert ExtraExtension(OWN, value).value == value
