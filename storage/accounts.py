@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from policy.model.accounts import Account, AccountStatus, Caller
 from policy.model.errors import CallerStale
-from policy.model.ids import AccountId
+from policy.model.ids import AccountId, ExternalAccountId
 from storage.pool import Database, Record
 
 # First in each statement of a caller ($1 account, $2 thumbprint of the key that signed): no row
@@ -17,21 +17,40 @@ CALLER = """
     )
 """
 
-_COLUMNS = "id, status, jwk, thumbprint, contacts, terms_agreed, created_at"
+_COLUMNS = """
+    id, status, jwk, thumbprint, contacts, terms_agreed, created_at, external_account_id,
+    external_account_binding
+"""
 
 # Decides the race between registrations with one key: one inserts, the others find its row; who
-# looked before that was committed sees nothing and asks again.
+# looked before that was committed sees nothing and asks again. Also decides the race between
+# registrations with one external account key ($8): who locked its row first uses it, and who
+# waited sees what is left of it. It counts accounts that were made, not requests.
 _CREATE = f"""
-    WITH made AS (
+    WITH binding AS (
+        SELECT id FROM external_accounts
+        WHERE id = $8 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+            AND (max_uses IS NULL OR uses < max_uses)
+        FOR UPDATE
+    ), made AS (
         INSERT INTO accounts ({_COLUMNS}, created_from)
-        VALUES ($1, 'valid', $2, $3, $4, $5, $6, $7)
+        SELECT $1, 'valid', $2, $3, $4, $5, $6, $8, $9, $7
+        WHERE $8::uuid IS NULL OR EXISTS (SELECT FROM binding)
         ON CONFLICT (thumbprint) DO NOTHING
         RETURNING {_COLUMNS}
+    ), used AS (
+        UPDATE external_accounts SET uses = uses + 1
+        FROM made WHERE external_accounts.id = made.external_account_id
+        RETURNING external_accounts.id, made.id AS account_id
     ), audit AS (
         INSERT INTO audit_events (actor, action, subject, detail)
         SELECT 'account:' || id, 'account_created', 'account:' || id,
             jsonb_build_object('address', $7::text)
         FROM made
+        UNION ALL
+        SELECT 'account:' || account_id, 'external_account_bound', 'external_account:' || id,
+            jsonb_build_object('account', account_id)
+        FROM used
     )
     SELECT {_COLUMNS}, true AS is_new FROM made
     UNION ALL
@@ -43,19 +62,28 @@ _FIND_BY_THUMBPRINT = f"SELECT {_COLUMNS} FROM accounts WHERE thumbprint = $1"
 _LIST = f"""
     SELECT {_COLUMNS} FROM accounts WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
 """
-_SET_CONTACTS = f"""
-    WITH changed AS (
-        UPDATE accounts SET contacts = $3
+# NULL leaves contacts or terms as they are.
+_UPDATE = f"""
+    WITH before AS (
+        SELECT terms_agreed FROM accounts WHERE id = $1
+    ), changed AS (
+        UPDATE accounts
+        SET contacts = coalesce($3, contacts), terms_agreed = coalesce($4, terms_agreed)
         WHERE id = $1 AND thumbprint = $2 AND status = 'valid'
         RETURNING {_COLUMNS}
     ), audit AS (
-        INSERT INTO audit_events (actor, action, subject)
-        SELECT 'account:' || id, 'account_updated', 'account:' || id FROM changed
+        INSERT INTO audit_events (actor, action, subject, detail)
+        SELECT 'account:' || id, 'account_updated', 'account:' || id, NULL
+        FROM changed WHERE $3 IS NOT NULL
+        UNION ALL
+        SELECT 'account:' || id, 'terms_agreed', 'account:' || id,
+            jsonb_build_object('terms', changed.terms_agreed)
+        FROM changed, before WHERE changed.terms_agreed IS DISTINCT FROM before.terms_agreed
     )
     SELECT {_COLUMNS} FROM changed
 """
-# Orders that were not claimed yet end with the account, and so do its authorizations; a
-# validation under way finds its authorization ended.
+# Orders that were not claimed yet end with the account, and so do its authorizations and their
+# validations: the result of one under way finds nothing to change, and no process takes it over.
 _DEACTIVATE = f"""
     WITH changed AS (
         UPDATE accounts SET status = 'deactivated'
@@ -71,6 +99,12 @@ _DEACTIVATE = f"""
         WHERE orders.account_id = changed.id AND authorizations.id = ANY (orders.authorization_ids)
             AND authorizations.account_id = changed.id
             AND authorizations.status IN ('pending', 'valid')
+        RETURNING authorizations.id
+    ), ended_validations AS (
+        UPDATE validations SET status = 'invalid', ended_at = now()
+        FROM ended_authorizations
+        WHERE validations.authorization_id = ended_authorizations.id
+            AND validations.status = 'processing'
     ), forgotten AS (
         DELETE FROM proven_names USING changed WHERE proven_names.account_id = changed.id
     ), audit AS (
@@ -87,21 +121,28 @@ class Accounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, account: Account, *, address: str) -> tuple[Account, bool]:
-        """The account of the key, and whether this call made it. ``address`` is the client's."""
-        while True:
-            row = await self._database.fetchrow(
-                _CREATE,
-                account.id,
-                account.jwk,
-                account.thumbprint,
-                list(account.contacts),
-                account.terms_agreed,
-                account.created_at,
-                address,
-            )
-            if row is not None:
-                return _account(row), row["is_new"]
+    async def create(self, account: Account, *, address: str) -> tuple[Account, bool] | None:
+        """The account of the key, and whether this call made it. ``address`` is the client's.
+
+        None if the external account key that it names can't be used (any more).
+        """
+        row = await self._database.fetchrow(
+            _CREATE,
+            account.id,
+            account.jwk,
+            account.thumbprint,
+            list(account.contacts),
+            account.terms_agreed,
+            account.created_at,
+            address,
+            account.external_account_id,
+            account.external_account_binding,
+        )
+        if row is not None:
+            return _account(row), row["is_new"]
+        # Made by another request while this statement looked, and committed by now.
+        existing = await self.find_by_thumbprint(account.thumbprint)
+        return None if existing is None else (existing, False)
 
     async def find(self, account_id: AccountId) -> Account | None:
         """The account, whatever its state."""
@@ -113,10 +154,19 @@ class Accounts:
         row = await self._database.fetchrow(_FIND_BY_THUMBPRINT, thumbprint)
         return None if row is None else _account(row)
 
-    async def set_contacts(self, caller: Caller, contacts: tuple[str, ...]) -> Account:
-        """Replace the contacts. Raises CallerStale."""
+    async def update(
+        self, caller: Caller, *, contacts: tuple[str, ...] | None, terms_agreed: str | None
+    ) -> Account:
+        """Replace the contacts, the terms agreed to, or both; None leaves them as they are.
+
+        Raises CallerStale.
+        """
         row = await self._database.fetchrow(
-            _SET_CONTACTS, caller.account_id, caller.thumbprint, list(contacts)
+            _UPDATE,
+            caller.account_id,
+            caller.thumbprint,
+            None if contacts is None else list(contacts),
+            terms_agreed,
         )
         return _changed(row)
 
@@ -137,6 +187,7 @@ def _changed(row: Record | None) -> Account:
 
 
 def _account(row: Record) -> Account:
+    bound_to = row["external_account_id"]
     return Account(
         id=AccountId(row["id"]),
         status=AccountStatus(row["status"]),
@@ -145,4 +196,6 @@ def _account(row: Record) -> Account:
         contacts=tuple(row["contacts"]),
         terms_agreed=row["terms_agreed"],
         created_at=row["created_at"],
+        external_account_id=None if bound_to is None else ExternalAccountId(bound_to),
+        external_account_binding=row["external_account_binding"],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from acme_server.acme.binding import parse_binding
 from acme_server.acme.gate import Gate
 from acme_server.acme.wire import parse_account_update, parse_new_account, render_account
 from acme_server.web.requests import Request
@@ -27,6 +28,7 @@ class AccountResources:
         """RFC 8555, sections 7.3 and 7.3.1."""
         signed = await self._gate.by_key(request)
         payload = parse_new_account(signed.payload)
+        binding = payload.unverified_binding
         account, is_new = await self._accounts.register(
             NewAccountRequest(
                 jwk=signed.jwk.canonical,
@@ -35,6 +37,7 @@ class AccountResources:
                 terms_agreed=payload.terms_agreed,
                 only_return_existing=payload.only_return_existing,
                 address=request.address,
+                binding=None if binding is None else parse_binding(binding, signed.jwk, signed.url),
             )
         )
         request.account = encode_id(account.id)
@@ -44,7 +47,7 @@ class AccountResources:
 
     async def account(self, request: Request) -> Response:
         """Read, update and deactivate (RFC 8555, sections 7.3.2 and 7.3.6)."""
-        signed = await self._gate.by_account(request)
+        signed = await self._gate.by_account(request, regardless_of_terms=True)
         if request.parameters[0] != encode_id(signed.account.id):
             raise ServerError(ErrorKind.NOT_FOUND, "There is no such account.")
         if not signed.payload:
@@ -52,10 +55,10 @@ class AccountResources:
         update = parse_account_update(signed.payload)
         if update.deactivate:
             account = await self._accounts.deactivate(signed.caller)
-        elif update.contacts is not None:
-            account = await self._accounts.update(signed.caller, update.contacts)
         else:
-            account = await self._accounts.get(signed.caller)
+            account = await self._accounts.update(
+                signed.caller, contacts=update.contacts, agrees_to_terms=update.agrees_to_terms
+            )
         return self._respond(account, HTTPStatus.OK)
 
     def _respond(self, account: Account, status: HTTPStatus) -> Response:

@@ -65,11 +65,12 @@ class Gate:
         # Loaded keys by thumbprint, which names the key for good: nothing here gets stale.
         self._keys: OrderedDict[bytes, Jwk] = OrderedDict()
 
-    async def by_account(self, request: Request) -> Signed:
-        """The account that signed the request.
+    async def by_account(self, request: Request, *, regardless_of_terms: bool = False) -> Signed:
+        """The account that signed the request, which has agreed to the terms of service.
 
         Raises ServerError: UNSUPPORTED_MEDIA_TYPE, MALFORMED, BAD_SIGNATURE_ALGORITHM,
-        ACCOUNT_DOES_NOT_EXIST, ACCOUNT_INACTIVE, UNAUTHORIZED for another URL, BAD_NONCE.
+        ACCOUNT_DOES_NOT_EXIST, ACCOUNT_INACTIVE, UNAUTHORIZED for another URL, BAD_NONCE,
+        USER_ACTION_REQUIRED unless it is ``regardless_of_terms``.
         """
         jws = _read(request)
         if jws.kid is None:
@@ -79,6 +80,8 @@ class Gate:
         jws.verify(self._key_of(account))
         request.account = jws.kid[len(self._urls.account_prefix) :]
         await self._accept(request, jws)
+        if not regardless_of_terms:
+            await self._accounts.check_terms(account)
         return Signed(Caller(account.id, account.thumbprint), account, jws.payload, jws.url)
 
     async def by_key(self, request: Request) -> SignedByKey:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from acme_server.acme import base64url
+from acme_server.acme.binding import render_binding
 from acme_server.acme.problems import render_problem
 from acme_server.web.strictjson import parse_object
 from acme_server.web.urls import Urls
@@ -33,6 +34,7 @@ class NewAccountPayload:
     contacts: tuple[str, ...]
     terms_agreed: bool
     only_return_existing: bool
+    unverified_binding: object | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class AccountUpdate:
     """What an update of an account asks for; None leaves the contacts as they are."""
 
     contacts: tuple[str, ...] | None
+    agrees_to_terms: bool
     deactivate: bool
 
 
@@ -50,13 +53,21 @@ def parse_new_account(payload: bytes) -> NewAccountPayload:
         contacts=_contacts(members) or (),
         terms_agreed=_flag(members, "termsOfServiceAgreed"),
         only_return_existing=_flag(members, "onlyReturnExisting"),
+        unverified_binding=members.get("externalAccountBinding"),
     )
 
 
 def parse_account_update(payload: bytes) -> AccountUpdate:
-    """RFC 8555, sections 7.3.2 and 7.3.6. Raises ServerError(MALFORMED)."""
+    """RFC 8555, sections 7.3.2, 7.3.3 and 7.3.6. Raises ServerError(MALFORMED).
+
+    Clients send whole account objects back: what can't be changed is ignored.
+    """
     members = parse_object(payload, _PAYLOAD)
-    return AccountUpdate(contacts=_contacts(members), deactivate=_deactivates(members))
+    return AccountUpdate(
+        contacts=_contacts(members),
+        agrees_to_terms=members.get("termsOfServiceAgreed") is True,
+        deactivate=_deactivates(members),
+    )
 
 
 def parse_authorization_update(payload: bytes) -> None:
@@ -66,6 +77,14 @@ def parse_authorization_update(payload: bytes) -> None:
     """
     if not _deactivates(parse_object(payload, _PAYLOAD)):
         raise _malformed('An authorization is updated with {"status": "deactivated"} only.')
+
+
+def parse_new_authorization(payload: bytes) -> tuple[str, str]:
+    """The type and value of the identifier, not checked (RFC 8555, section 7.4.1).
+
+    Raises ServerError(MALFORMED).
+    """
+    return _identifier(parse_object(payload, _PAYLOAD).get("identifier"))
 
 
 def parse_challenge_answer(payload: bytes) -> None:
@@ -79,14 +98,6 @@ def parse_new_order(payload: bytes) -> NewOrderRequest:
     members = parse_object(payload, _PAYLOAD)
     identifiers = members.get("identifiers")
     if not isinstance(identifiers, list) or not identifiers:
-def parse_new_authorization(payload: bytes) -> tuple[str, str]:
-    """The type and value of the identifier, not checked (RFC 8555, section 7.4.1).
-
-    Raises ServerError(MALFORMED).
-    """
-    return _identifier(parse_object(payload, _PAYLOAD).get("identifier"))
-
-
         raise _malformed('An order needs "identifiers", a list of at least one.')
     profile = members.get("profile")
     if profile is not None and not isinstance(profile, str):
@@ -122,6 +133,8 @@ def render_account(account: Account, urls: Urls) -> dict[str, Any]:
         document["contact"] = account.contacts
     if account.terms_agreed is not None:
         document["termsOfServiceAgreed"] = True
+    if account.external_account_binding is not None:
+        document["externalAccountBinding"] = render_binding(account.external_account_binding)
     document["orders"] = urls.account_orders(account.id)
     return document
 

@@ -36,20 +36,22 @@ from acme_server.workflow.accounts import AccountUseCases
 from acme_server.workflow.authority import Authority
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.certificates import CertificateUseCases
+from acme_server.workflow.external_accounts import ExternalAccountUseCases
 from acme_server.workflow.nonces import KEY_PURPOSE, NonceSeal, NonceUseCases
 from acme_server.workflow.orders import OrderRules, OrderUseCases
-from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
+from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
 from policy.model.errors import DatabaseUnavailable
 from policy.profiles import TLS_SERVER
 from storage.accounts import Accounts
 from storage.certificates import Certificates
+from storage.external_accounts import ExternalAccounts
 from storage.nonces import NonceLedger
 from storage.orders import Orders
+from storage.preauthorizations import Preauthorizations
 
 _CERTIFICATE_BEGIN = b"-----BEGIN CERTIFICATE-----"
-from storage.preauthorizations import Preauthorizations
 # How soon a renewed certificate of the server is served.
 _CERTIFICATE_POLL_SECONDS = 15.0
 _log = structlog.get_logger()
@@ -171,9 +173,9 @@ def _acme_front_end(
 ) -> AcmeFrontEnd:
     settings, database = core.settings, core.database
     acme = settings.acme
+    rules = _order_rules(settings, core.authority)
     return AcmeFrontEnd(
         urls=Urls(settings.server.external_url),
-    rules = _order_rules(settings, core.authority)
         meta=DirectoryMeta(
             terms_of_service=acme.terms_of_service,
             website=acme.website,
@@ -189,9 +191,9 @@ def _acme_front_end(
         ),
         orders=OrderUseCases(Orders(database), core.clock, rules),
         authorizations=AuthorizationUseCases(core.authorizations, validation),
+        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         issuance=core.issuance,
         certificates=CertificateUseCases(Certificates(database), core.authority),
-        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         nonces=nonces,
     )
 

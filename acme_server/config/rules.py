@@ -81,14 +81,6 @@ def _owner_url(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]
         )
 
 
-def _external_account(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
-    if settings.acme.external_account_required:
-        yield Finding(
-            ("acme.external_account_required",),
-            "external account binding is not available in this version",
-        )
-
-
 def _caa(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
     if settings.validation.caa is CaaMode.ENFORCE and not settings.acme.caa_identities:
         yield Finding(
@@ -154,7 +146,6 @@ _RULES: tuple[Callable[[Settings, AbstractSet[str]], Iterator[Finding]], ...] = 
     _listeners,
     _master_key,
     _owner_url,
-    _external_account,
     _caa,
     _names,
     _durations,

@@ -223,7 +223,10 @@ class AcmeSettings:
     """What the ACME front end offers and demands."""
 
     terms_of_service: str | None = setting(
-        PageUrl(), "The terms that new accounts must agree to.", None, live=True
+        PageUrl(),
+        "The terms that accounts must agree to; another URL is agreed to anew.",
+        None,
+        live=True,
     )
     website: str | None = setting(
         PageUrl(), "A page about this service, shown in the directory.", None, live=True
@@ -236,7 +239,7 @@ class AcmeSettings:
     )
     external_account_required: bool = setting(
         Boolean(),
-        "Whether new accounts need an external account binding (not available in this version).",
+        "Whether new accounts need a key of `acme-server eab create`.",
         False,
         live=True,
     )

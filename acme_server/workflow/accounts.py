@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from acme_server.workflow.clock import Clock, new_id
+from acme_server.workflow.external_accounts import BindingProof, ExternalAccountUseCases
 from acme_server.workflow.faults import fault
 from policy.contacts import check_contacts
 from policy.model.accounts import Account, AccountStatus, Caller
@@ -20,7 +21,7 @@ class NewAccountRequest:
     """What a newAccount request asks for; the signature by ``jwk`` was verified.
 
     ``jwk`` is the canonical JWK (RFC 7638), ``thumbprint`` its SHA-256. ``address`` is the
-    client's.
+    client's. ``binding`` is about this key; who made it is not verified.
     """
 
     jwk: bytes
@@ -29,23 +30,32 @@ class NewAccountRequest:
     terms_agreed: bool
     only_return_existing: bool
     address: str
+    binding: BindingProof | None = None
 
 
 class AccountUseCases:
-    """What can be done with accounts. ``terms`` is the URL of the terms to agree to, if any."""
+    """What can be done with accounts.
+
+    ``terms`` is the URL of the terms to agree to, if any; ``requires_binding`` lets nobody in
+    who has no external account key.
+    """
 
     def __init__(
         self,
         accounts: Accounts,
         clock: Clock,
+        external_accounts: ExternalAccountUseCases,
         *,
         terms: str | None,
+        requires_binding: bool = False,
         cache_seconds: float = 5.0,
         cache_size: int = 10_000,
     ) -> None:
         self._accounts = accounts
         self._clock = clock
+        self._external_accounts = external_accounts
         self._terms = terms
+        self._requires_binding = requires_binding
         self._cache_seconds = cache_seconds
         self._cache_size = cache_size
         # Only saves a statement: each statement for a caller checks the account's state and key
@@ -71,6 +81,23 @@ class AccountUseCases:
         self._remember(account)
         return account
 
+    async def check_terms(self, account: Account) -> None:
+        """Refuse an account that has not agreed to the terms as they are (RFC 8555, 7.3.3).
+
+        ``account`` may be as old as the cache; it may have agreed at another replica since.
+        Raises ServerError(USER_ACTION_REQUIRED), and as ``authenticate``.
+        """
+        if self._terms is None or account.terms_agreed == self._terms:
+            return
+        self.forget(account.id)
+        current = await self.authenticate(account.id)
+        if current.terms_agreed != self._terms:
+            raise ServerError(
+                ErrorKind.USER_ACTION_REQUIRED,
+                f"The terms of service have changed. Agree to those at {self._terms}: send "
+                '"termsOfServiceAgreed": true to the URL of your account.',
+            )
+
     def forget(self, account_id: AccountId) -> None:
         """Read the account from the database again at its next request."""
         self._cache.pop(account_id, None)
@@ -80,37 +107,53 @@ class AccountUseCases:
 
         Raises ServerError: ACCOUNT_DOES_NOT_EXIST where only an existing one was asked for,
         ACCOUNT_INACTIVE, USER_ACTION_REQUIRED without consent to the terms, INVALID_CONTACT,
-        UNSUPPORTED_CONTACT.
+        UNSUPPORTED_CONTACT, EXTERNAL_ACCOUNT_REQUIRED, UNAUTHORIZED for a binding that does not
+        hold. An existing account is returned whatever else is wrong; its binding stays as it is,
+        and a key sent along is not used up.
         """
-        account = self._new_account(request)
-        if isinstance(account, ServerError):
+        try:
+            stored, is_new = await self._create(request)
+        except ServerError:
             existing = await self._accounts.find_by_thumbprint(request.thumbprint)
             if existing is None:
-                raise account
+                raise
             stored, is_new = existing, False
-        else:
-            stored, is_new = await self._accounts.create(account, address=request.address)
-            fault("account_created")
         _refuse_inactive(stored)
+        if request.terms_agreed and not request.only_return_existing and not is_new:
+            stored = await self._agree(stored)
         self._remember(stored)
         return stored, is_new
 
-    def _new_account(self, request: NewAccountRequest) -> Account | ServerError:
-        """The account to create, or why none may be: an existing one is returned even then."""
+    async def _create(self, request: NewAccountRequest) -> tuple[Account, bool]:
+        account = await self._new_account(request)
+        created = await self._accounts.create(account, address=request.address)
+        fault("account_created")
+        if created is None:
+            assert account.external_account_id is not None
+            raise await self._external_accounts.explain_unusable(account.external_account_id)
+        return created
+
+    async def _new_account(self, request: NewAccountRequest) -> Account:
+        """The account to create. Raises ServerError if none may be."""
         if request.only_return_existing:
-            return ServerError(
+            raise ServerError(
                 ErrorKind.ACCOUNT_DOES_NOT_EXIST, "There is no account with this key."
             )
         if self._terms is not None and not request.terms_agreed:
-            return ServerError(
+            raise ServerError(
                 ErrorKind.USER_ACTION_REQUIRED,
                 f"Agree to the terms of service at {self._terms} and send "
                 '"termsOfServiceAgreed": true.',
             )
-        try:
-            contacts = check_contacts(request.contacts)
-        except ServerError as refusal:
-            return refusal
+        contacts = check_contacts(request.contacts)
+        binding = request.binding
+        if binding is None and self._requires_binding:
+            raise ServerError(
+                ErrorKind.EXTERNAL_ACCOUNT_REQUIRED,
+                "A new account needs an external account binding: ask the operator of this server "
+                "for a key identifier and an HMAC key.",
+            )
+        bound_to = None if binding is None else await self._external_accounts.verify(binding)
         return Account(
             id=AccountId(new_id()),
             status=AccountStatus.VALID,
@@ -119,6 +162,8 @@ class AccountUseCases:
             contacts=contacts,
             terms_agreed=self._terms if request.terms_agreed else None,
             created_at=self._clock.now(),
+            external_account_id=bound_to,
+            external_account_binding=None if binding is None else binding.text,
         )
 
     async def get(self, caller: Caller) -> Account:
@@ -126,12 +171,22 @@ class AccountUseCases:
         self.forget(caller.account_id)
         return await self.authenticate(caller.account_id)
 
-    async def update(self, caller: Caller, contacts: tuple[str, ...]) -> Account:
-        """Replace the contacts (RFC 8555, section 7.3.2).
+    async def update(
+        self, caller: Caller, *, contacts: tuple[str, ...] | None, agrees_to_terms: bool
+    ) -> Account:
+        """Replace the contacts unless they are None, agree to the terms as they are, or both
+        (RFC 8555, sections 7.3.2 and 7.3.3).
 
         Raises ServerError INVALID_CONTACT or UNSUPPORTED_CONTACT, CallerStale.
         """
-        account = await self._accounts.set_contacts(caller, check_contacts(contacts))
+        terms = self._terms if agrees_to_terms else None
+        if contacts is None and terms is None:
+            return await self.get(caller)
+        account = await self._accounts.update(
+            caller,
+            contacts=None if contacts is None else check_contacts(contacts),
+            terms_agreed=terms,
+        )
         self._remember(account)
         return account
 
@@ -140,6 +195,12 @@ class AccountUseCases:
         account = await self._accounts.deactivate(caller)
         self.forget(caller.account_id)
         return account
+
+    async def _agree(self, account: Account) -> Account:
+        if self._terms is None or account.terms_agreed == self._terms:
+            return account
+        caller = Caller(account.id, account.thumbprint)
+        return await self._accounts.update(caller, contacts=None, terms_agreed=self._terms)
 
     def _remember(self, account: Account) -> None:
         self._cache[account.id] = (time.monotonic() + self._cache_seconds, account)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from policy.model.ids import AccountId
+from policy.model.ids import AccountId, ExternalAccountId
 
 
 class AccountStatus(enum.StrEnum):
@@ -28,7 +28,10 @@ ACCOUNT_MOVES: Mapping[AccountStatus, frozenset[AccountStatus]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """One account. ``jwk`` is the canonical public JWK (RFC 7638 members only, sorted, as JSON
-    bytes); ``thumbprint`` its SHA-256 thumbprint, 32 bytes."""
+    bytes); ``thumbprint`` its SHA-256 thumbprint, 32 bytes. ``terms_agreed`` is the URL of the
+    terms of service that its owner agreed to last. ``external_account_id`` names the key that it
+    was bound with, and ``external_account_binding`` is what its client proved that with; both or
+    none are given."""
 
     id: AccountId
     status: AccountStatus
@@ -37,6 +40,8 @@ class Account:
     contacts: tuple[str, ...]
     terms_agreed: str | None
     created_at: datetime
+    external_account_id: ExternalAccountId | None = None
+    external_account_binding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

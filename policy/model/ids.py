@@ -11,6 +11,7 @@ AccountId = NewType("AccountId", UUID)
 OrderId = NewType("OrderId", UUID)
 AuthorizationId = NewType("AuthorizationId", UUID)
 CertificateId = NewType("CertificateId", UUID)
+ExternalAccountId = NewType("ExternalAccountId", UUID)
 
 # 22 characters carry 132 bits; the last four of them are zero in what ``encode_id`` renders.
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]", re.ASCII)

@@ -34,11 +34,12 @@ _RECORD = "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2
 # append-only: no role that serves can change or remove what it wrote.
 _READ_WRITE = (
     "accounts",
+    "external_accounts",
     "orders",
     "authorizations",
     "proven_names",
-    "validations",
     "preauthorizations",
+    "validations",
     "certificates",
     "sealed_secrets",
     "issuers",

@@ -107,8 +107,15 @@ class FakeAccounts:
         self.accounts[account.id] = account
         return account, True
 
-    async def update(self, caller: Caller, contacts: tuple[str, ...]) -> Account:
+    async def check_terms(self, account: Account) -> None:
+        """There are none."""
+
+    async def update(
+        self, caller: Caller, *, contacts: tuple[str, ...] | None, agrees_to_terms: bool
+    ) -> Account:
         """The account with other contacts."""
+        if contacts is None:
+            return await self.get(caller)
         self.updates.append(contacts)
         account = replace(self.accounts[caller.account_id], contacts=contacts)
         self.accounts[account.id] = account
@@ -171,6 +178,8 @@ class FakeAuthorizations:
         self.authorization = authorization
         self.answers: list[str] = []
         self.deactivations = 0
+        self.requests: list[tuple[str, str]] = []
+        self.is_new = True
 
     async def get(self, caller: Caller, authorization_id: AuthorizationId) -> Authorization:
         """The authorization if it is the one."""
@@ -178,8 +187,6 @@ class FakeAuthorizations:
             raise ServerError(ErrorKind.NOT_FOUND, "There is no such authorization.")
         return self.authorization
 
-        self.requests: list[tuple[str, str]] = []
-        self.is_new = True
     async def answer(
         self, caller: Caller, authorization_id: AuthorizationId, challenge_type: str
     ) -> Authorization:
@@ -188,19 +195,19 @@ class FakeAuthorizations:
         self.answers.append(challenge_type)
         return authorization
 
-    async def deactivate(self, caller: Caller, authorization_id: AuthorizationId) -> Authorization:
-        """Noted."""
-        authorization = await self.get(caller, authorization_id)
-        self.deactivations += 1
-        return replace(authorization, status=AuthorizationStatus.DEACTIVATED)
-
-
     async def create(
         self, caller: Caller, unverified_identifier: tuple[str, str]
     ) -> tuple[Authorization, bool]:
         """``workflow.preauthorizations.PreauthorizationUseCases``: the authorization, as new."""
         self.requests.append(unverified_identifier)
         return self.authorization, self.is_new
+
+    async def deactivate(self, caller: Caller, authorization_id: AuthorizationId) -> Authorization:
+        """Noted."""
+        authorization = await self.get(caller, authorization_id)
+        self.deactivations += 1
+        return replace(authorization, status=AuthorizationStatus.DEACTIVATED)
+
 
 class FakeCertificates:
     """``workflow.certificates.CertificateUseCases`` with one certificate."""
@@ -239,6 +246,7 @@ class Fakes:
                 self.orders.csrs,
                 self.authorizations.answers,
                 self.authorizations.deactivations,
+                self.authorizations.requests,
             )
         )
 
@@ -246,7 +254,6 @@ class Fakes:
         """Let newOrder find that the account changed since the signature was checked."""
 
         def find_out() -> None:
-                self.authorizations.requests,
             for account in list(self.accounts.accounts.values()) if is_deactivated else ():
                 self.accounts.accounts[account.id] = replace(
                     account, status=AccountStatus.DEACTIVATED
@@ -404,6 +411,7 @@ async def serve_acme(
         accounts=cast("Any", fakes.accounts),
         orders=cast("Any", fakes.orders),
         authorizations=cast("Any", fakes.authorizations),
+        preauthorizations=cast("Any", fakes.authorizations),
         issuance=cast("Any", fakes.orders),
         certificates=cast("Any", fakes.certificates),
         nonces=nonces,
@@ -411,24 +419,32 @@ async def serve_acme(
     edge, port = await _listen(front_end)
     served = FakeServed(edge, port, urls, fakes)
     try:
-        preauthorizations=cast("Any", fakes.authorizations),
         yield served
     finally:
         await served.close()
 
 
 @contextlib.asynccontextmanager
-async def serve_house(house: House, *, terms: str | None = None) -> AsyncIterator[AcmeServed]:
+async def serve_house(
+    house: House, *, terms: str | None = None, requires_binding: bool = False
+) -> AsyncIterator[AcmeServed]:
     """Run the front end over the use cases on a database; several times makes several workers."""
     nonces = NonceUseCases(NonceLedger(house.database), NonceSeal(bytes(32)))
     await nonces.start()
     urls = Urls(EXTERNAL_URL)
     front_end = AcmeFrontEnd(
         urls=urls,
-        meta=DirectoryMeta(terms_of_service=terms),
-        accounts=AccountUseCases(Accounts(house.database), SystemClock(), terms=terms),
+        meta=DirectoryMeta(terms_of_service=terms, external_account_required=requires_binding),
+        accounts=AccountUseCases(
+            Accounts(house.database),
+            SystemClock(),
+            house.external_accounts,
+            terms=terms,
+            requires_binding=requires_binding,
+        ),
         orders=house.orders,
         authorizations=house.authorizations,
+        preauthorizations=house.preauthorizations,
         issuance=house.issuance,
         certificates=house.certificates,
         nonces=nonces,
@@ -444,7 +460,6 @@ async def serve_house(house: House, *, terms: str | None = None) -> AsyncIterato
 async def _listen(front_end: AcmeFrontEnd) -> tuple[Edge, int]:
     edge = Edge(Routes(front_end, front_end.routes()), limits=Limits())
     sock = listener()
-        preauthorizations=house.preauthorizations,
     port = sock.getsockname()[1]
     await edge.listen(sock)
     return edge, port

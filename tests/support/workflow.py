@@ -19,10 +19,11 @@ from acme_server.workflow.authority import Authority, Installation, NewAuthority
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.clock import SystemClock
+from acme_server.workflow.external_accounts import ExternalAccountUseCases
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.orders import NewOrderRequest, OrderRules, OrderUseCases
-from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
+from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.sealing import MasterKey
 from policy.model.accounts import Caller
 from policy.model.authorizations import Evidence, ValidationTask, Verdict
@@ -35,14 +36,15 @@ from storage.accounts import Accounts
 from storage.authorizations import Authorizations
 from storage.certificates import Certificates
 from storage.crls import Crls
+from storage.external_accounts import ExternalAccounts
 from storage.issuances import Issuances
 from storage.issuers import Issuers
 from storage.leases import Leases
 from storage.orders import Orders
 from storage.pool import Database
+from storage.preauthorizations import Preauthorizations
 from storage.secrets import SealedSecrets
 
-from storage.preauthorizations import Preauthorizations
 STATUS_URL = "http://status.example"
 CHALLENGES = ("http-01", "dns-01", "tls-alpn-01")
 NEW_AUTHORITY = NewAuthority(
@@ -95,12 +97,13 @@ class House:
 
     database: Database
     accounts: AccountUseCases
+    external_accounts: ExternalAccountUseCases
     orders: OrderUseCases
     authorizations: AuthorizationUseCases
+    preauthorizations: PreauthorizationUseCases
     issuance: IssuanceUseCases
     certificates: CertificateUseCases
     publication: PublicationUseCases
-    preauthorizations: PreauthorizationUseCases
     authority: Authority
     validators: ScriptedValidators
     worker: ValidationWorker
@@ -165,18 +168,20 @@ async def build_house(database: Database, master_key: MasterKey | None = None) -
     )
     validators = ScriptedValidators()
     table = Authorizations(database)
+    external_accounts = ExternalAccountUseCases(ExternalAccounts(database), master_key, clock)
     worker = ValidationWorker(table, validators, owner="test", deadline=timedelta(seconds=5))
     return House(
         database=database,
-        accounts=AccountUseCases(Accounts(database), clock, terms=None),
+        accounts=AccountUseCases(Accounts(database), clock, external_accounts, terms=None),
+        external_accounts=external_accounts,
         orders=OrderUseCases(Orders(database), clock, rules),
         authorizations=AuthorizationUseCases(table, worker),
+        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         issuance=IssuanceUseCases(
             Issuances(database),
             authority,
             clock,
             rules.profiles,
-        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
             names=rules.names,
             owner="test",
         ),

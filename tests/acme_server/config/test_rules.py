@@ -51,10 +51,6 @@ _EXTERNAL = "database: {url: postgresql://app:pw@db/acme}\n"
             "1:14: validation.caa: enforce needs acme.caa_identities: the names that domains",
         ),
         (
-            "acme: {external_account_required: true}",
-            "1:8: acme.external_account_required: external account binding is not available",
-        ),
-        (
             "acme: {allowed_names: [a.example], denied_names: [a.example, b.a.example]}",
             "1:36: acme.denied_names: a.example is allowed as well, and denied wins",
         ),
