@@ -78,7 +78,16 @@ def order_for(*names: str) -> dict[str, Any]:
 
 
 def fault_of(reply: Reply) -> str | None:
-    """What is wrong with an answer, whatever was asked; None if nothing is."""
+    """What is wrong with the answer to a signed request, whatever it asked; None if nothing is."""
+    if (fault := fault_of_problem(reply)) is not None or reply.status < 400:
+        return fault
+    if '<https://acme.example/directory>;rel="index"' not in reply.links:
+        return "no link to the directory"
+    return None if reply.headers.get("replay-nonce") else "no nonce"
+
+
+def fault_of_problem(reply: Reply) -> str | None:
+    """What is wrong with any answer; None if nothing is."""
     if reply.status >= 500:
         return f"status {reply.status}"
     if "server" in reply.headers:
@@ -96,9 +105,7 @@ def fault_of(reply: Reply) -> str | None:
         return f"{status} {kind} in an answer with {reply.status}"
     if not (0 < len(detail.encode()) <= 1000 and detail.isprintable()) or "Traceback" in detail:
         return f"the detail {detail!r}"
-    if '<https://acme.example/directory>;rel="index"' not in reply.links:
-        return "no link to the directory"
-    return None if reply.headers.get("replay-nonce") else "no nonce"
+    return None
 
 
 async def state_of(database: Database) -> dict[str, str | None]:

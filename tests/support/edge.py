@@ -208,10 +208,15 @@ class Served:
         is_last = reply.headers.get("connection") == "close"
         return reply, await wire.rest() if is_last else b""
 
+    async def disconnect(self) -> None:
+        """Close all connections."""
+        wires, self._wires = self._wires, []
+        for wire in wires:
+            await wire.close()
+
     async def close(self) -> None:
         """Close all connections and the edge."""
-        for wire in self._wires:
-            await wire.close()
+        await self.disconnect()
         await self.edge.drain(0)
 
 

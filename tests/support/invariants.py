@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import asyncpg
 
 # Each finds rows that break a rule; the name says which.
@@ -31,22 +33,77 @@ _BROKEN = {
             SELECT FROM validations v WHERE v.authorization_id = a.id AND v.status = 'valid')
     """,
     "a ready order with a proof that is not valid": """
-        SELECT o.id FROM orders o WHERE o.status IN ('ready', 'processing', 'valid') AND EXISTS (
+        SELECT o.id FROM orders o WHERE o.status = 'ready' AND EXISTS (
             SELECT FROM unnest(o.authorization_ids) AS part (id)
             LEFT JOIN authorizations a ON a.id = part.id
             WHERE a.status IS DISTINCT FROM 'valid')
     """,
+    # A proof may be given up after it served; that it was given is on record for good.
+    "an order that was claimed without its proofs": """
+        SELECT o.id FROM orders o, unnest(o.authorization_ids) AS part (id)
+        LEFT JOIN authorizations a ON a.id = part.id
+        WHERE o.status IN ('processing', 'valid') AND (
+            a.status IS NULL OR a.status NOT IN ('valid', 'deactivated')
+            OR a.account_id <> o.account_id
+            OR NOT EXISTS (SELECT FROM audit_events
+                WHERE subject = 'authorization:' || a.id AND action = 'authorization_validated'))
+    """,
+    "an order whose names and proofs differ": """
+        SELECT o.id FROM orders o WHERE (
+            SELECT array_agg(name ORDER BY name) FROM unnest(o.identifiers) AS name
+        ) IS DISTINCT FROM (
+            SELECT array_agg(name ORDER BY name) FROM (
+                SELECT CASE WHEN a.wildcard THEN replace(a.identifier, 'dns:', 'dns:*.')
+                    ELSE a.identifier END AS name
+                FROM unnest(o.authorization_ids) AS part (id)
+                LEFT JOIN authorizations a ON a.id = part.id
+            ) AS proven
+        )
+    """,
+    "a pending order that waits for nothing": """
+        SELECT o.id FROM orders o WHERE o.status = 'pending' AND o.pending_authorizations <> (
+            SELECT count(*) FROM authorizations a
+            WHERE a.id = ANY (o.authorization_ids) AND a.status = 'pending')
+    """,
+    "a name on record as proven that is not": """
+        SELECT p.identifier FROM proven_names p JOIN authorizations a ON a.id = p.authorization_id
+        JOIN accounts x ON x.id = p.account_id
+        WHERE a.status <> 'valid' OR x.status <> 'valid' OR a.account_id <> p.account_id
+            OR a.identifier <> p.identifier OR a.wildcard <> p.wildcard
+    """,
+    "two certificates with one serial": """
+        SELECT serial FROM certificates GROUP BY serial HAVING count(*) > 1
+    """,
+    "a serial without its certificate": """
+        SELECT s.serial FROM serials s LEFT JOIN certificates c ON c.id = s.certificate_id
+        WHERE c.serial IS DISTINCT FROM s.serial
+    """,
+    "two certificates of one order": """
+        SELECT order_id FROM certificates WHERE order_id IS NOT NULL
+        GROUP BY order_id HAVING count(*) > 1
+    """,
     "a mutation that was not audited": """
-        SELECT id FROM accounts x WHERE NOT EXISTS (SELECT FROM audit_events
-            WHERE subject = 'account:' || x.id AND action = 'account_created')
-        UNION ALL SELECT id FROM orders x WHERE NOT EXISTS (SELECT FROM audit_events
-            WHERE subject = 'order:' || x.id AND action = 'order_created')
-        UNION ALL SELECT id FROM certificates x WHERE status = 'issued' AND NOT EXISTS (
-            SELECT FROM audit_events
-            WHERE subject = 'certificate:' || x.id AND action = 'certificate_issued')
-        UNION ALL SELECT authorization_id FROM validations x WHERE NOT EXISTS (
-            SELECT FROM audit_events WHERE subject = 'authorization:' || x.authorization_id
-                AND action = 'challenge_answered')
+        WITH expected (subject, action) AS (
+            SELECT 'account:' || id, 'account_created' FROM accounts
+            UNION ALL SELECT 'account:' || id, 'account_deactivated' FROM accounts
+                WHERE status = 'deactivated'
+            UNION ALL SELECT 'order:' || id, 'order_created' FROM orders
+            UNION ALL SELECT 'order:' || order_id, 'order_claimed' FROM certificates
+                WHERE order_id IS NOT NULL
+            UNION ALL SELECT 'certificate:' || id, 'certificate_reserved' FROM certificates
+                WHERE order_id IS NULL
+            UNION ALL SELECT 'certificate:' || id, 'certificate_issued' FROM certificates
+                WHERE status = 'issued'
+            UNION ALL SELECT 'certificate:' || id, 'certificate_orphaned' FROM certificates
+                WHERE status = 'orphaned'
+            UNION ALL SELECT 'authorization:' || authorization_id, 'challenge_answered'
+                FROM validations
+            UNION ALL SELECT 'authorization:' || id, 'authorization_validated'
+                FROM authorizations WHERE status = 'valid'
+            UNION ALL SELECT 'authorization:' || id, 'authorization_failed'
+                FROM authorizations WHERE status = 'invalid'
+        )
+        SELECT * FROM expected EXCEPT SELECT subject, action FROM audit_events
     """,
 }
 
@@ -69,3 +126,13 @@ async def known_serials(url: str) -> set[int]:
     finally:
         await connection.close()
     return {int.from_bytes(row["serial"]) for row in rows}
+
+
+async def unrecorded_serials(url: str, signed: Iterable[int]) -> set[int]:
+    """Those of the serials handed to a signer that the database at ``url`` doesn't know."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch("SELECT serial FROM serials")
+    finally:
+        await connection.close()
+    return set(signed) - {int.from_bytes(row["serial"]) for row in rows}
