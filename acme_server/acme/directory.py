@@ -61,6 +61,7 @@ def _directory(urls: Urls, meta: DirectoryMeta) -> dict[str, Any]:
         "newAccount": urls.new_account,
         "newOrder": urls.new_order,
         "newAuthz": urls.new_authorization,
+        "revokeCert": urls.revoke_certificate,
     }
     about = {
         "termsOfService": meta.terms_of_service,

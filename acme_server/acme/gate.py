@@ -77,15 +77,16 @@ class Gate:
             raise _malformed('The JWS must be signed by an account, named in "kid".')
         account_id = self._account_id(jws.kid)
         account = await self._accounts.authenticate(account_id)
-        jws.verify(self._key_of(account))
+        account = await self._verify(jws, account)
         request.account = jws.kid[len(self._urls.account_prefix) :]
         await self._accept(request, jws)
         if not regardless_of_terms:
             await self._accounts.check_terms(account)
         return Signed(Caller(account.id, account.thumbprint), account, jws.payload, jws.url)
 
-    async def by_key(self, request: Request) -> SignedByKey:
-        """The embedded key that signed the request, acceptable as an account key.
+    async def by_key(self, request: Request, *, is_for_account: bool = True) -> SignedByKey:
+        """The embedded key that signed the request, acceptable as an account key where it is to
+        be one.
 
         Raises ServerError as ``by_account``, and BAD_PUBLIC_KEY.
         """
@@ -95,8 +96,20 @@ class Gate:
         jwk = parse_jwk(jws.jwk, algorithm=jws.algorithm)
         jws.verify(jwk)
         await self._accept(request, jws)
-        self._check_key(jwk.key)
+        if is_for_account:
+            self._check_key(jwk.key)
         return SignedByKey(jwk, jws.payload, jws.url)
+
+    async def by_anyone(self, request: Request) -> Signed | SignedByKey:
+        """The account that signed the request, or the embedded key, be it good enough for an
+        account or not (RFC 8555, section 7.6). Raises ServerError as both."""
+        if _read(request).jwk is None:
+            return await self.by_account(request, regardless_of_terms=True)
+        return await self.by_key(request, is_for_account=False)
+
+    def check_new_key(self, jwk: Jwk) -> None:
+        """Raises ServerError(BAD_PUBLIC_KEY) for a key that no account may have."""
+        self._check_key(jwk.key)
 
     async def read_only(self, request: Request) -> Signed:
         """The account behind a POST-as-GET (RFC 8555, section 6.3).
@@ -138,6 +151,20 @@ class Gate:
         else:
             self._keys.move_to_end(account.thumbprint)
         return jwk
+
+    async def _verify(self, jws: UnverifiedJws, account: Account) -> Account:
+        """The account, read anew if only its present key verifies the signature: a key that was
+        changed at another replica is good at once. Raises ServerError as ``by_account``."""
+        try:
+            jws.verify(self._key_of(account))
+        except ServerError:
+            self._accounts.forget(account.id)
+            current = await self._accounts.authenticate(account.id)
+            if current.thumbprint == account.thumbprint:
+                raise
+            jws.verify(self._key_of(current))
+            return current
+        return account
 
     async def _accept(self, request: Request, jws: UnverifiedJws) -> None:
         """The signature holds: is it meant for this request, and sent for the first time?"""

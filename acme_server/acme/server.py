@@ -12,6 +12,7 @@ from acme_server.acme.directory import DirectoryMeta, DirectoryResources
 from acme_server.acme.gate import Gate
 from acme_server.acme.orders import OrderResources
 from acme_server.acme.problems import PROBLEMS, render_error
+from acme_server.acme.revocations import RevocationResources
 from acme_server.web import urls as paths
 from acme_server.web.requests import Request
 from acme_server.web.responses import Response, problem_response
@@ -24,6 +25,7 @@ from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.nonces import NonceUseCases
 from acme_server.workflow.orders import OrderUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
+from acme_server.workflow.revocation import RevocationUseCases
 from policy.keys import check_account_key
 from policy.model.errors import CallerStale, ErrorKind, ServerError
 from policy.model.ids import parse_id
@@ -55,6 +57,7 @@ class AcmeFrontEnd:
         preauthorizations: PreauthorizationUseCases,
         issuance: IssuanceUseCases,
         certificates: CertificateUseCases,
+        revocations: RevocationUseCases,
         nonces: NonceUseCases,
     ) -> None:
         self._urls = urls
@@ -69,6 +72,7 @@ class AcmeFrontEnd:
             self._gate, authorizations, preauthorizations, urls
         )
         self._certificates = CertificateResources(self._gate, certificates)
+        self._revocations = RevocationResources(self._gate, revocations)
 
     def routes(self) -> list[Route]:
         """All resources of the front end."""
@@ -89,6 +93,7 @@ class AcmeFrontEnd:
             paths.AUTHORIZATION: {"POST": self._authorizations.authorization},
             paths.CHALLENGE: {"POST": self._authorizations.challenge},
             paths.CERTIFICATE: {"POST": self._certificates.certificate},
+            paths.REVOKE_CERTIFICATE: {"POST": self._revocations.revoke},
         }
         return [self._route(path, handlers) for path, handlers in table.items()]
 

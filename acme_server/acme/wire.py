@@ -46,6 +46,14 @@ class AccountUpdate:
     deactivate: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationPayload:
+    """What a revokeCert payload asks for: DER, and the code of a reason if one is given."""
+
+    unverified_certificate: bytes
+    reason: int | None
+
+
 def parse_new_account(payload: bytes) -> NewAccountPayload:
     """Raises ServerError(MALFORMED); members that aren't known are ignored, as in all payloads."""
     members = parse_object(payload, _PAYLOAD)
@@ -108,6 +116,26 @@ def parse_new_order(payload: bytes) -> NewOrderRequest:
         not_after=_time(members, "notAfter"),
         profile=profile,
     )
+
+
+def parse_revocation(payload: bytes) -> RevocationPayload:
+    """RFC 8555, section 7.6; the certificate's octets are not looked at.
+
+    Raises ServerError(MALFORMED).
+    """
+    members = parse_object(payload, _PAYLOAD)
+    certificate, reason = members.get("certificate"), members.get("reason")
+    if not isinstance(certificate, str):
+        raise _malformed('"certificate" must be a string.')
+    if "reason" in members and (not isinstance(reason, int) or isinstance(reason, bool)):
+        raise _malformed('"reason" must be the number of a reason, or left out.')
+    try:
+        octets = base64url.decode(certificate)
+    except ValueError as error:
+        raise _malformed(
+            "The certificate must be DER in base64url without padding, not PEM."
+        ) from error
+    return RevocationPayload(unverified_certificate=octets, reason=reason)
 
 
 def parse_finalize(payload: bytes) -> bytes:

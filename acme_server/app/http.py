@@ -41,6 +41,7 @@ from acme_server.workflow.nonces import KEY_PURPOSE, NonceSeal, NonceUseCases
 from acme_server.workflow.orders import OrderRules, OrderUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from acme_server.workflow.publication import PublicationUseCases
+from acme_server.workflow.revocation import RevocationUseCases
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
 from policy.model.errors import DatabaseUnavailable
 from policy.profiles import TLS_SERVER
@@ -50,6 +51,7 @@ from storage.external_accounts import ExternalAccounts
 from storage.nonces import NonceLedger
 from storage.orders import Orders
 from storage.preauthorizations import Preauthorizations
+from storage.revocations import Revocations
 
 _CERTIFICATE_BEGIN = b"-----BEGIN CERTIFICATE-----"
 # How soon a renewed certificate of the server is served.
@@ -194,6 +196,7 @@ def _acme_front_end(
         preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         issuance=core.issuance,
         certificates=CertificateUseCases(Certificates(database), core.authority),
+        revocations=RevocationUseCases(Revocations(database)),
         nonces=nonces,
     )
 

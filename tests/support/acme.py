@@ -223,6 +223,23 @@ class FakeCertificates:
         return self.chain
 
 
+class FakeRevocations:
+    """``workflow.revocation.RevocationUseCases``, which revokes nothing."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Caller | bytes, bytes, int | None]] = []
+
+    async def revoke_for(self, caller: Caller, certificate: bytes, reason: int | None) -> None:
+        """Noted."""
+        self.requests.append((caller, certificate, reason))
+
+    async def revoke_with(
+        self, key: object, thumbprint: bytes, certificate: bytes, reason: int | None
+    ) -> None:
+        """Noted."""
+        self.requests.append((thumbprint, certificate, reason))
+
+
 @dataclass
 class Fakes:
     """All that stands behind the front end."""
@@ -234,6 +251,7 @@ class Fakes:
         default_factory=lambda: FakeAuthorizations(any_authorization())
     )
     certificates: FakeCertificates = field(default_factory=FakeCertificates)
+    revocations: FakeRevocations = field(default_factory=FakeRevocations)
 
     def state(self) -> object:
         """What requests may have changed, to be compared."""
@@ -246,6 +264,7 @@ class Fakes:
                 self.orders.csrs,
                 self.authorizations.answers,
                 self.authorizations.deactivations,
+                self.revocations.requests,
                 self.authorizations.requests,
             )
         )
@@ -414,6 +433,7 @@ async def serve_acme(
         preauthorizations=cast("Any", fakes.authorizations),
         issuance=cast("Any", fakes.orders),
         certificates=cast("Any", fakes.certificates),
+        revocations=cast("Any", fakes.revocations),
         nonces=nonces,
     )
     edge, port = await _listen(front_end)
@@ -447,6 +467,7 @@ async def serve_house(
         preauthorizations=house.preauthorizations,
         issuance=house.issuance,
         certificates=house.certificates,
+        revocations=house.revocations,
         nonces=nonces,
     )
     edge, port = await _listen(front_end)

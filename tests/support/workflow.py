@@ -24,6 +24,7 @@ from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.orders import NewOrderRequest, OrderRules, OrderUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from acme_server.workflow.publication import PublicationUseCases
+from acme_server.workflow.revocation import RevocationUseCases
 from acme_server.workflow.sealing import MasterKey
 from policy.model.accounts import Caller
 from policy.model.authorizations import Evidence, ValidationTask, Verdict
@@ -43,6 +44,7 @@ from storage.leases import Leases
 from storage.orders import Orders
 from storage.pool import Database
 from storage.preauthorizations import Preauthorizations
+from storage.revocations import Revocations
 from storage.secrets import SealedSecrets
 
 STATUS_URL = "http://status.example"
@@ -104,6 +106,7 @@ class House:
     issuance: IssuanceUseCases
     certificates: CertificateUseCases
     publication: PublicationUseCases
+    revocations: RevocationUseCases
     authority: Authority
     validators: ScriptedValidators
     worker: ValidationWorker
@@ -196,6 +199,7 @@ async def build_house(database: Database, master_key: MasterKey | None = None) -
             lifetime=timedelta(days=7),
             interval=timedelta(days=1),
         ),
+        revocations=RevocationUseCases(Revocations(database)),
         authority=authority,
         validators=validators,
         worker=worker,

@@ -65,6 +65,7 @@ async def test_the_directory_lists_what_is_served() -> None:
         "newAccount": "https://acme.example/acme/new-account",
         "newOrder": "https://acme.example/acme/new-order",
         "newAuthz": "https://acme.example/acme/new-authorization",
+        "revokeCert": "https://acme.example/acme/revoke-certificate",
         "meta": {
             "termsOfService": "https://acme.example/terms",
             "website": "https://example.com/",
