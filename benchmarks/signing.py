@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from policy.blocklists import KeyBlocklist
 from policy.csr import check_csr, jwk_thumbprint, parse_csr
 from policy.decision import decide
 from policy.names import NameRules, check_identifiers
@@ -88,7 +89,9 @@ def _steps(key_type: str) -> dict[str, Callable[[], object]]:
         "check_csr": lambda: check_csr(request, identifiers),
         "jwk_thumbprint": lambda: jwk_thumbprint(request.key),
         "template": template,
-        "decide (and find no proof)": lambda: decide(sample, (), rules),
+        "decide (and find no proof)": lambda: decide(
+            sample, (), rules, now=now, blocklist=KeyBlocklist()
+        ),
         "build_tbs": lambda: build_tbs(sample),
         "lint": lambda: lint(tbs, sample),
         "sign and verify": lambda: signer.sign(tbs),

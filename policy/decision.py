@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
 
+from policy.blocklists import KeyBlocklist
 from policy.keys import CertificateKey
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.names import NameRules
-from policy.profiles import Profile
+from policy.profiles import Profile, in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,26 @@ class ProofFacts(Protocol):
         """The challenge type."""
         ...
 
+    @property
+    def validated_at(self) -> datetime:
+        """When."""
+        ...
+
 
 def decide(
-    template: TemplateFacts, proofs: Iterable[ProofFacts], names: NameRules
+    template: TemplateFacts,
+    proofs: Iterable[ProofFacts],
+    names: NameRules,
+    *,
+    now: datetime,
+    blocklist: KeyBlocklist,
 ) -> Allowed | Denied:
-    """Whether the certificate may be signed, by the rules as they are now.
+    """Whether the certificate may be signed at ``now``, by the rules as they are then.
 
     Everything is looked at again on the final template: what was checked on the request may have
     come in on another way, and rules may have changed since.
     """
-    facts = _Facts(template, tuple(proofs), names)
+    facts = _Facts(template, tuple(proofs), names, now, blocklist)
     for name, rule in _RULES:
         if (reason := rule(facts)) is not None:
             return Denied(name, reason)
@@ -107,6 +118,17 @@ class _Facts:
     template: TemplateFacts
     proofs: Sequence[ProofFacts]
     names: NameRules
+    now: datetime
+    blocklist: KeyBlocklist
+
+
+def _refusal_of_approval(facts: _Facts) -> str | None:
+    if facts.template.profile.needs_approval:
+        return (
+            "certificates of this profile need an approval, and approvals are not available in "
+            "this version"
+        )
+    return None
 
 
 def _refusal_of_count(facts: _Facts) -> str | None:
@@ -129,11 +151,16 @@ def _refusal_of_names(facts: _Facts) -> str | None:
 
 def _refusal_of_proofs(facts: _Facts) -> str | None:
     accepted = facts.template.profile.challenge_types
-    proven = {p.identifier for p in facts.proofs if p.method in accepted}
-    by_dns = {p.identifier for p in facts.proofs if p.method in accepted and _is_dns(p)}
+    proofs = [proof for proof in facts.proofs if proof.method in accepted]
+    oldest = facts.template.profile.oldest_proof(facts.now)
+    if oldest is not None:
+        proofs = [proof for proof in proofs if proof.validated_at >= facts.now - oldest]
+    proven = {proof.identifier for proof in proofs}
+    by_dns = {proof.identifier for proof in proofs if _is_dns(proof)}
     for identifier in facts.template.identifiers:
         if identifier.base not in (by_dns if identifier.is_wildcard else proven):
-            return f"control of {identifier.value} is not proven"
+            recently = "" if oldest is None else f" within the last {oldest.days} days"
+            return f"control of {identifier.value} is not proven{recently}"
     return None
 
 
@@ -143,16 +170,18 @@ def _is_dns(proof: ProofFacts) -> bool:
 
 
 def _refusal_of_key(facts: _Facts) -> str | None:
-    reason = facts.template.profile.keys.refusal_of(facts.template.key)
+    key = facts.template.key
+    reason = facts.template.profile.keys.refusal_of(key) or facts.blocklist.refusal_of(key)
     return None if reason is None else f"the public key is refused: {reason}"
 
 
 def _refusal_of_validity(facts: _Facts) -> str | None:
     template = facts.template
+    longest = template.profile.longest_validity(max(facts.now, template.not_before))
     span = template.not_after + timedelta(seconds=1) - template.not_before
-    if timedelta(0) < span <= template.profile.maximum_validity:
+    if timedelta(0) < span <= longest:
         return None
-    return f"certificates of this profile last at most {template.profile.maximum_validity}"
+    return f"certificates of this profile last at most {in_words(longest)}"
 
 
 def _refusal_of_must_staple(facts: _Facts) -> str | None:
@@ -162,6 +191,7 @@ def _refusal_of_must_staple(facts: _Facts) -> str | None:
 
 
 _RULES: tuple[tuple[str, Callable[[_Facts], str | None]], ...] = (
+    ("approval", _refusal_of_approval),
     ("count", _refusal_of_count),
     ("names", _refusal_of_names),
     ("control", _refusal_of_proofs),

@@ -159,7 +159,7 @@ class Profile:
             return start, end if issuer_not_after is None else min(end, issuer_not_after)
         if not_after > start + longest - _INCLUSIVE:
             raise _malformed(
-                f"The profile {self.name} allows certificates of at most {longest}, "
+                f"The profile {self.name} allows certificates of at most {in_words(longest)}, "
                 "both ends included."
             )
         if issuer_not_after is not None and not_after > issuer_not_after:
@@ -167,6 +167,11 @@ class Profile:
         if not_after <= max(start, present):
             raise _malformed("notAfter must be later than notBefore, and in the future.")
         return start, _utc(not_after)
+
+
+def in_words(duration: timedelta) -> str:
+    """A duration for people: in days where it has no hours."""
+    return f"{duration.days} days" if duration == timedelta(days=duration.days) else str(duration)
 
 
 def _checked_start(not_before: datetime, now: datetime) -> datetime:

@@ -40,6 +40,8 @@ PROBLEMS: Mapping[ErrorKind, WireError] = {
     ErrorKind.EXTERNAL_ACCOUNT_REQUIRED: WireError("externalAccountRequired", _FORBIDDEN),
     ErrorKind.INCORRECT_RESPONSE: WireError("incorrectResponse", _FORBIDDEN),
     ErrorKind.INVALID_CONTACT: WireError("invalidContact", _BAD_REQUEST),
+    # draft-ietf-acme-profiles, section 6.3.
+    ErrorKind.INVALID_PROFILE: WireError("invalidProfile", _BAD_REQUEST),
     ErrorKind.MALFORMED: WireError("malformed", _BAD_REQUEST),
     ErrorKind.ORDER_NOT_READY: WireError("orderNotReady", _FORBIDDEN),
     ErrorKind.RATE_LIMITED: WireError("rateLimited", HTTPStatus.TOO_MANY_REQUESTS),

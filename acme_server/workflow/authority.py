@@ -142,6 +142,20 @@ class Authority:
         """The issuer of that name. Raises KeyError."""
         return self._issuers[name]
 
+    def for_profile(self, profile: Profile) -> SigningIssuer:
+        """The issuer of certificates of ``profile``: the one it names, else the active one."""
+        return self.active if profile.issuer is None else self._issuers[profile.issuer]
+
+    def check_profiles(self, profiles: Iterable[Profile]) -> None:
+        """Raises AuthorityError for a profile whose issuer is none that certificates come from."""
+        usable = [name for name, entry in self._issuers.items() if entry.issuer.parent is not None]
+        for profile in profiles:
+            if profile.issuer is not None and profile.issuer not in usable:
+                raise AuthorityError(
+                    f'profiles.{profile.name}.issuer: there is no issuing CA "{profile.issuer}", '
+                    f"only {', '.join(usable)}"
+                )
+
     def issuers(self) -> Sequence[Issuer]:
         """All of them, roots and retired ones included."""
         return [entry.issuer for entry in self._issuers.values()]

@@ -23,6 +23,7 @@ from types import MappingProxyType
 import structlog
 
 from acme_server.workflow.authority import Authority, SigningIssuer
+from acme_server.workflow.blockedkeys import BlockedKeys
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.faults import fault
 from policy.csr import CertificateRequest, check_csr, jwk_thumbprint, parse_csr
@@ -97,6 +98,7 @@ class IssuanceUseCases:
         *,
         names: NameRules,
         owner: str,
+        blocked_keys: BlockedKeys | None = None,
     ) -> None:
         self._issuances = issuances
         self._authority = authority
@@ -104,6 +106,7 @@ class IssuanceUseCases:
         self._profiles = profiles
         self._names = names
         self._owner = owner
+        self._blocked_keys = blocked_keys or BlockedKeys()
         self._running: set[asyncio.Task[Order]] = set()
 
     async def finalize(self, caller: Caller, order_id: OrderId, csr_der: bytes) -> Order:
@@ -144,7 +147,7 @@ class IssuanceUseCases:
 
     async def issue_internal(self, request: IssuanceRequest) -> tuple[CertificateId, bytes]:
         """A certificate for this server itself, without an order: its id and DER."""
-        issuer = self._authority.active
+        issuer = self._authority.for_profile(request.profile)
         reservation = self._reserve(request, issuer)
         await self._issuances.reserve_internal(
             reservation, requester=request.requester, owner=self._owner, lease=_LEASE
@@ -166,7 +169,7 @@ class IssuanceUseCases:
             await asyncio.wait(self._running, timeout=grace)
 
     async def _issue(self, caller: Caller, order: Order, request: IssuanceRequest) -> Order:
-        issuer = self._authority.active
+        issuer = self._authority.for_profile(request.profile)
         fault("before_claim")
         reservation = await self._claim(caller, order, request, issuer)
         fault("claimed")
@@ -203,15 +206,22 @@ class IssuanceUseCases:
 
         Raises ServerError for what policy refuses, LintFailed.
         """
+        now = self._clock.now()
         template = issuer.template(
             profile=request.profile,
             csr=request.csr,
             identifiers=request.identifiers,
-            now=self._clock.now(),
+            now=now,
             not_before=request.not_before,
             not_after=request.not_after,
         )
-        decision = decide(template, request.proofs, request.names)
+        decision = decide(
+            template,
+            request.proofs,
+            request.names,
+            now=now,
+            blocklist=self._blocked_keys.current,
+        )
         if isinstance(decision, Denied):
             _log.warning("issuance_denied", requester=request.requester, rule=decision.rule)
             raise ServerError(
@@ -242,9 +252,10 @@ class IssuanceUseCases:
     def _pinned_profile(self, order: Order) -> Profile:
         profile = self._profiles.get(order.profile)
         if profile is None or profile.version != order.profile_version:
+            happened = "is no longer offered" if profile is None else "changed"
             raise ServerError(
-                ErrorKind.MALFORMED,
-                f"The profile {order.profile} changed since the order was placed; "
+                ErrorKind.INVALID_PROFILE,
+                f"The profile {order.profile} {happened} since the order was placed; "
                 "place a new order.",
             )
         return profile

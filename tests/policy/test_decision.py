@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from policy.decision import Allowed, Denied, decide
+from policy import decision
+from policy.blocklists import KeyBlocklist, make_blocklist, modulus_hash, spki_hash
+from policy.decision import Allowed, Denied
 from policy.keys import KeyRules
 from policy.model.identifiers import Identifier
 from policy.names import NameRules
 from policy.profiles import CONFIGURED, SERVICE, TLS_SERVER
+from policy.shippedprofiles import SHIPPED
 from policy.signing.template import CertificateTemplate
 from support.csrs import rsa_key
-from support.signing import dns, ip, template_for
+from support.signing import NOW, dns, ip, template_for
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,19 @@ class Proof:
 
     identifier: Identifier
     method: str
+    validated_at: datetime = NOW
+
+
+def decide(
+    template: CertificateTemplate,
+    proofs: Iterable[Proof],
+    names: NameRules,
+    *,
+    now: datetime = NOW,
+    blocklist: KeyBlocklist | None = None,
+) -> Allowed | Denied:
+    """The decision at the moment for which templates are made, with no key blocked."""
+    return decision.decide(template, proofs, names, now=now, blocklist=blocklist or KeyBlocklist())
 
 
 def _proofs(*names: str, method: str = "http-01") -> list[Proof]:
@@ -133,11 +150,11 @@ DENIED = {
 def test_template_is_denied_by_its_rule(
     rule: str, template: CertificateTemplate, proofs: list[Proof], names: NameRules
 ) -> None:
-    decision = decide(template, proofs, names)
+    answer = decide(template, proofs, names)
 
-    assert isinstance(decision, Denied)
-    assert decision.rule == rule
-    assert decision.reason
+    assert isinstance(answer, Denied)
+    assert answer.rule == rule
+    assert answer.reason
 
 
 ALLOWED = {
@@ -186,10 +203,10 @@ def test_template_near_the_limits_is_allowed(
 def test_first_rule_that_stops_is_told() -> None:
     template = _changed(identifiers=(), key=rsa_key(1024).public_key())
 
-    decision = decide(template, [], NameRules())
+    answer = decide(template, [], NameRules())
 
-    assert isinstance(decision, Denied)
-    assert decision.rule == "count"
+    assert isinstance(answer, Denied)
+    assert answer.rule == "count"
 
 
 def test_each_of_many_names_is_looked_at() -> None:
@@ -198,8 +215,84 @@ def test_each_of_many_names_is_looked_at() -> None:
 
     for missing in range(30):
         proofs = _proofs(*names[:missing], *names[missing + 1 :])
-        decision = decide(template, proofs, NameRules())
-        assert isinstance(decision, Denied)
-        assert f"a{missing}.example.com" in decision.reason
+        answer = decide(template, proofs, NameRules())
+        assert isinstance(answer, Denied)
+        assert f"a{missing}.example.com" in answer.reason
         denied = NameRules(denied=frozenset({names[missing]}))
         assert isinstance(decide(template, _proofs(*names), denied), Denied)
+
+
+def test_profile_that_needs_an_approval_is_denied_with_the_reason() -> None:
+    profile = dataclasses.replace(TLS_SERVER, needs_approval=True)
+
+    answer = decide(_changed(profile=profile), PROOFS, NameRules())
+
+    assert answer == Denied(
+        "approval",
+        "certificates of this profile need an approval, and approvals are not available in this "
+        "version",
+    )
+
+
+@pytest.mark.parametrize("key", [GOOD.key, rsa_key().public_key()], ids=["EC", "RSA"])
+def test_blocked_key_is_denied(key: Any) -> None:
+    template = template_for(NAMES, key=key)
+    blocklist = make_blocklist([spki_hash(key)], [])
+
+    answer = decide(template, PROOFS, NameRules(), blocklist=blocklist)
+
+    assert isinstance(answer, Denied)
+    assert answer.rule == "key"
+    assert "compromised keys" in answer.reason
+    other = make_blocklist([bytes(32)], [bytes(10)])
+    assert isinstance(decide(template, PROOFS, NameRules(), blocklist=other), Allowed)
+
+
+def test_debian_weak_key_is_denied() -> None:
+    key = rsa_key().public_key()
+    blocklist = make_blocklist([], [modulus_hash(key.public_numbers().n)])
+
+    answer = decide(template_for(NAMES, key=key), PROOFS, NameRules(), blocklist=blocklist)
+
+    assert isinstance(answer, Denied)
+    assert "Debian" in answer.reason
+
+
+PUBLIC = SHIPPED["public_tls"]
+# BR 4.2.1: the first second of a new reuse period, and the days that hold before and from then on.
+REUSE = [
+    (datetime(2026, 3, 15, tzinfo=UTC), 398, 200),
+    (datetime(2027, 3, 15, tzinfo=UTC), 200, 100),
+    (datetime(2029, 3, 15, tzinfo=UTC), 100, 10),
+]
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("boundary", "before", "after"), REUSE)
+def test_proof_for_a_public_certificate_is_as_old_as_its_day_allows_at_most(
+    boundary: datetime, before: int, after: int
+) -> None:
+    for now, days in ((boundary - SECOND, before), (boundary, after), (boundary + SECOND, after)):
+        template = template_for(NAMES[:1], profile=PUBLIC, now=now)
+        oldest = now - timedelta(days=days)
+        (proof,) = PROOFS[:1]
+        good = dataclasses.replace(proof, validated_at=oldest)
+        old = dataclasses.replace(proof, validated_at=oldest - SECOND)
+
+        answer = decide(template, [old], NameRules(), now=now)
+
+        assert isinstance(decide(template, [good], NameRules(), now=now), Allowed)
+        assert answer == Denied(
+            "control", f"control of www.example.com is not proven within the last {days} days"
+        )
+
+
+def test_validity_is_the_one_of_the_moment_of_signing_and_not_of_the_start() -> None:
+    boundary = REUSE[1][0]
+    long = dataclasses.replace(PUBLIC, validity=timedelta(days=398))
+    template = template_for(NAMES[:1], profile=long, now=boundary - SECOND)
+    proofs = [dataclasses.replace(PROOFS[0], validated_at=boundary - SECOND)]
+
+    assert isinstance(decide(template, proofs, NameRules(), now=boundary - SECOND), Allowed)
+    answer = decide(template, proofs, NameRules(), now=boundary)
+    assert answer == Denied("validity", "certificates of this profile last at most 100 days")

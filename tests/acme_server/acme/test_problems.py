@@ -12,7 +12,7 @@ from policy.model.errors import ErrorKind, Problem, ServerError
 from policy.model.identifiers import Identifier, IdentifierType
 
 NAME = Identifier(IdentifierType.DNS, "a.example")
-# RFC 8555, section 6.7.
+# RFC 8555, section 6.7; and invalidProfile of draft-ietf-acme-profiles.
 REGISTERED = {
     "accountDoesNotExist",
     "alreadyRevoked",
@@ -28,6 +28,7 @@ REGISTERED = {
     "externalAccountRequired",
     "incorrectResponse",
     "invalidContact",
+    "invalidProfile",
     "malformed",
     "orderNotReady",
     "rateLimited",
