@@ -3,84 +3,87 @@
 from __future__ import annotations
 
 import re
+import shutil
 
-from benchmarks.lab import LabServer
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
 from support.certbot import Certbot
-from support.inspection import (
-    names_in,
-    public_key_of_certificate,
-    public_key_of_private_key,
-    serial_of,
-    verify_chain,
-)
+from support.clientlab import ClientLab
+from support.issued import Issued
 
 
-def standalone(server: LabServer) -> list[str]:
+@pytest.fixture
+def certbot(lab_certbot: Certbot) -> Certbot:
+    """certbot with an account and folders of its own, for the shared server."""
+    return lab_certbot
+
+
+def standalone(lab: ClientLab) -> list[str]:
     """Options for certbot's own web server where this server validates."""
-    return [
-        "--standalone",
-        "--http-01-address",
-        "127.0.0.1",
-        "--http-01-port",
-        str(server.http_port),
-    ]
+    port = str(lab.server.http_port)
+    return ["--standalone", "--http-01-address", "127.0.0.1", "--http-01-port", port]
 
 
-def test_certificate_is_what_was_asked_for(certbot: Certbot, server: LabServer) -> None:
-    names = ["www.shop.localhost", "shop.localhost"]
-
-    lineage = certbot.certonly(
-        *standalone(server), *(word for name in names for word in ("-d", name)), name="shop"
-    )
-
-    verify_chain(lineage.certificate, lineage.chain, server.roots)
-    assert names_in(lineage.certificate) == sorted(names)
-    assert public_key_of_certificate(lineage.certificate) == public_key_of_private_key(lineage.key)
+def obtain(certbot: Certbot, lab: ClientLab, *options: str, names: tuple[str, ...]) -> Issued:
+    """A certificate for ``names``, kept under the first of them."""
+    domains = [word for name in names for word in ("-d", name)]
+    lineage = certbot.certonly(*standalone(lab), *options, *domains, name=names[0])
+    return Issued(lineage.fullchain, lineage.key)
 
 
-def test_rsa_key_is_certified(certbot: Certbot, server: LabServer) -> None:
-    lineage = certbot.certonly(
-        *standalone(server), "--key-type", "rsa", "-d", "rsa.localhost", name="rsa"
-    )
+def test_certificate_is_what_was_asked_for(certbot: Certbot, lab: ClientLab) -> None:
+    names = ("shop.localhost", "www.shop.localhost", "static.shop.localhost")
 
-    verify_chain(lineage.certificate, lineage.chain, server.roots)
-    assert public_key_of_certificate(lineage.certificate) == public_key_of_private_key(lineage.key)
+    issued = obtain(certbot, lab, names=names)
+
+    issued.check(lab.roots, *names)
+
+
+def test_rsa_key_is_certified(certbot: Certbot, lab: ClientLab) -> None:
+    issued = obtain(certbot, lab, "--key-type", "rsa", names=("rsa.localhost",))
+
+    key = issued.check(lab.roots, "rsa.localhost").public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    assert key.key_size == 2048
+
+
+def test_key_of_another_curve_is_certified(certbot: Certbot, lab: ClientLab) -> None:
+    issued = obtain(certbot, lab, "--elliptic-curve", "secp384r1", names=("ec.localhost",))
+
+    key = issued.check(lab.roots, "ec.localhost").public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert key.curve.name == "secp384r1"
 
 
 def test_renewal_gives_another_certificate_for_the_same_names(
-    certbot: Certbot, server: LabServer
+    certbot: Certbot, lab: ClientLab
 ) -> None:
-    lineage = certbot.certonly(*standalone(server), "-d", "renewed.localhost", name="renewed")
-    first = serial_of(lineage.certificate)
+    issued = obtain(certbot, lab, names=("renewed.localhost", "www.renewed.localhost"))
+    first = issued.leaf
 
     result = certbot.run("renew", "--force-renewal", "--no-random-sleep-on-renew")
 
     assert result.returncode == 0, result.stdout
-    assert serial_of(lineage.certificate) != first
-    assert names_in(lineage.certificate) == ["renewed.localhost"]
-    verify_chain(lineage.certificate, lineage.chain, server.roots)
+    second = issued.check(lab.roots, "renewed.localhost", "www.renewed.localhost")
+    assert second.serial_number != first.serial_number
+    assert second.public_key() != first.public_key()
 
 
-def test_failed_validation_tells_the_applicant_why(certbot: Certbot, server: LabServer) -> None:
+def test_certificate_gets_further_names(certbot: Certbot, lab: ClientLab) -> None:
+    obtain(certbot, lab, names=("growing.localhost",))
+
+    issued = obtain(certbot, lab, "--expand", names=("growing.localhost", "new.growing.localhost"))
+
+    issued.check(lab.roots, "growing.localhost", "new.growing.localhost")
+
+
+def test_name_that_is_not_allowed_is_refused(certbot: Certbot, lab: ClientLab) -> None:
     result = certbot.run(
         "certonly",
         "--agree-tos",
         "--register-unsafely-without-email",
-        *("--manual", "--preferred-challenges", "http", "--manual-auth-hook", "true"),
-        *("-d", "nobody.localhost"),
-    )
-
-    assert result.returncode != 0
-    assert re.search(rf"(?i)nobody\.localhost.*\b{server.http_port}\b", result.stdout, re.DOTALL)
-    assert re.search(r"(?i)refused|nothing listens|no server", result.stdout), result.stdout
-
-
-def test_name_that_is_not_allowed_is_refused(certbot: Certbot, server: LabServer) -> None:
-    result = certbot.run(
-        "certonly",
-        "--agree-tos",
-        "--register-unsafely-without-email",
-        *standalone(server),
+        *standalone(lab),
         *("-d", "bad_name.localhost"),
     )
 
@@ -88,11 +91,28 @@ def test_name_that_is_not_allowed_is_refused(certbot: Certbot, server: LabServer
     assert "bad_name.localhost" in result.stdout
 
 
-def test_account_can_be_updated_and_deactivated(certbot: Certbot) -> None:
+def test_account_can_be_updated(certbot: Certbot) -> None:
     registered = certbot.run("register", "--agree-tos", "--register-unsafely-without-email")
     updated = certbot.run("update_account", "--email", "operator@example.org")
-    ended = certbot.run("unregister")
+    shown = certbot.run("show_account")
 
     assert registered.returncode == 0, registered.stdout
     assert updated.returncode == 0, updated.stdout
+    assert "operator@example.org" in shown.stdout
+
+
+def test_account_that_was_unregistered_gets_nothing_any_more(
+    certbot: Certbot, lab: ClientLab
+) -> None:
+    obtain(certbot, lab, names=("before.localhost",))
+    accounts, kept = certbot.folder / "config/accounts", certbot.folder / "kept"
+    shutil.copytree(accounts, kept)
+
+    ended = certbot.run("unregister")
+    shutil.rmtree(accounts)
+    shutil.copytree(kept, accounts)
+    result = certbot.run("certonly", *standalone(lab), "-d", "after.localhost")
+
     assert ended.returncode == 0, ended.stdout
+    assert result.returncode != 0
+    assert re.search(r"(?i)account.*deactivated", result.stdout, re.DOTALL), result.stdout
