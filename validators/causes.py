@@ -193,14 +193,14 @@ TXT_NAME_MISSING = Cause(
 )
 TXT_MISSING = Cause(
     code="txt_missing",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="The name {name} has no TXT record.",
     likely="The record isn't published yet, or under another name.",
     next_step="Publish the TXT record {expected} there and wait until all name servers have it.",
 )
 TXT_DIFFERS = Cause(
     code="txt_differs",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen='None of the {count} TXT records at {name} is {expected}; the first is "{first}".',
     likely="The record is from an earlier order or of another account, or not spread yet.",
     next_step="Publish the expected value, without quotes or spaces, as a record of its own.",
@@ -275,28 +275,28 @@ HTTP_STATUS = Cause(
 )
 HTTP_DIFFERS = Cause(
     code="http_differs",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="{url} ({endpoint}) answered with something other than {expected}.",
     likely="Another host or a catch-all page answers for this name.",
     next_step="Make the URL answer with exactly the key authorization.",
 )
 HTTP_TOO_LONG = Cause(
     code="http_too_long",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="{url} ({endpoint}) answered with more than a key authorization.",
     likely="A web page or a catch-all answers for this name.",
     next_step="Make the URL answer with exactly {expected}.",
 )
 HTTP_TOKEN_ONLY = Cause(
     code="http_token_only",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="{url} ({endpoint}) answered with the token alone; it must be {expected}.",
     likely="The key authorization is the token, a dot and the account key's thumbprint.",
     next_step="Let the file hold the whole key authorization.",
 )
 HTTP_OTHER_ACCOUNT = Cause(
     code="http_other_account",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="{url} ({endpoint}) answered with the token and another key's thumbprint.",
     likely="Another ACME account's client answers for this name, or the account key changed.",
     next_step="Answer with {expected}.",
@@ -332,7 +332,7 @@ REDIRECT_TOO_MANY = Cause(
 
 ALPN_MISSING = Cause(
     code="alpn_missing",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen='{endpoint} did not negotiate the protocol "acme-tls/1" (for {host}).',
     likely="The TLS server knows nothing of the challenge, or another one answers on this port.",
     next_step="Let the server that answers the challenge terminate TLS on this port.",
@@ -346,7 +346,7 @@ ALPN_REFUSED = Cause(
 )
 ALPN_CERTIFICATE = Cause(
     code="alpn_certificate",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="The challenge certificate of {endpoint} is not acceptable: {reason} (for {host}).",
     likely="It is not a certificate made for this challenge.",
     next_step="Present the self-signed certificate that RFC 8737, section 3, describes.",
@@ -361,14 +361,14 @@ ALPN_DIGEST = Cause(
 
 WILDCARD_NEEDS_DNS = Cause(
     code="wildcard_needs_dns",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="A wildcard name can't be proven by {type}.",
     likely="",
     next_step="Use dns-01.",
 )
 IDENTIFIER_UNSUITED = Cause(
     code="identifier_unsuited",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="This identifier can't be proven by {type}.",
     likely="",
     next_step="Use another challenge.",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.model.errors import ErrorKind, ServerError
-from policy.model.identifiers import Identifier, IdentifierType
+from policy.model.identifiers import Identifier, IdentifierType, UnverifiedIdentifier
 from policy.names import MAX_TOTAL_LENGTH, NameRules, check_identifiers, parse_identifier
 
 DNS, IP = IdentifierType.DNS, IdentifierType.IP
@@ -207,9 +207,11 @@ def test_any_a_label_is_a_name_or_a_refusal(label: str) -> None:
 
 
 def test_refused_name_is_told_as_it_was_sent() -> None:
-    assert _refusal("dns", "A_b.example.com").identifier == Identifier(DNS, "A_b.example.com")
+    for kind, value in (("dns", "A_b.example.com"), ("dns", "bücher.example"), ("email", "a@b.c")):
+        assert _refusal(kind, value).identifier == UnverifiedIdentifier(kind, value)
     assert _refusal("dns", "a\x1b[2J.example.com").identifier is None
     assert _refusal("dns", "a" * 300).identifier is None
+    assert _refusal("e\nmail", "a@b.c").identifier is None
 
 
 RULES = NameRules(
@@ -336,7 +338,11 @@ def test_refusals_of_different_kinds_are_compound() -> None:
         ErrorKind.UNSUPPORTED_IDENTIFIER,
         ErrorKind.REJECTED_IDENTIFIER,
     ]
-    assert refusal.value.subproblems[0].identifier == Identifier(DNS, "a_b.example.com")
+    assert [problem.identifier for problem in refusal.value.subproblems] == [
+        UnverifiedIdentifier("dns", "a_b.example.com"),
+        UnverifiedIdentifier("email", "a@example.com"),
+        Identifier(DNS, "x.example"),
+    ]
 
 
 def test_one_refusal_stands_alone() -> None:
@@ -345,7 +351,7 @@ def test_one_refusal_stands_alone() -> None:
 
     assert refusal.value.kind is ErrorKind.MALFORMED
     assert refusal.value.subproblems == ()
-    assert refusal.value.identifier == Identifier(DNS, "bad_.example")
+    assert refusal.value.identifier == UnverifiedIdentifier("dns", "bad_.example")
 
 
 def test_repeated_names_are_taken_once_in_the_order_of_the_client() -> None:
@@ -370,6 +376,26 @@ def test_name_that_a_wildcard_covers_is_redundant(names: tuple[str, ...]) -> Non
 
     assert refusal.value.kind is ErrorKind.MALFORMED
     assert "covered by *.example.com" in refusal.value.detail
+
+
+def test_all_redundant_names_are_told_with_the_other_refusals() -> None:
+    names = ("a.example.com", "*.example.com", "x_y.de", "b.example.com", "*.com")
+
+    with pytest.raises(ServerError) as refusal:
+        check_identifiers([("dns", name) for name in names], NameRules(), 10)
+
+    told = {problem.identifier.value for problem in refusal.value.subproblems if problem.identifier}
+    assert told == {"a.example.com", "x_y.de", "b.example.com", "*.com"}
+
+
+def test_caller_may_have_reasons_of_its_own() -> None:
+    asked = [("dns", "a.example.com"), ("dns", "*.b.example.com"), ("dns", "*.c.example.com")]
+
+    with pytest.raises(ServerError) as refusal:
+        check_identifiers(asked, NameRules(), 10, lambda i: "No" if i.is_wildcard else None)
+
+    assert refusal.value.kind is ErrorKind.REJECTED_IDENTIFIER
+    assert [problem.detail for problem in refusal.value.subproblems] == ["No.", "No."]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async def test_another_value_proves_nothing(lab: Lab, dns_server: DnsServer, tex
 
     problem = await lab.failure(dns_task())
 
-    assert (problem.kind, problem.cause) == (ErrorKind.UNAUTHORIZED, "txt_differs")
+    assert (problem.kind, problem.cause) == (ErrorKind.INCORRECT_RESPONSE, "txt_differs")
     assert EXPECTED in problem.detail
 
 
@@ -96,7 +96,7 @@ async def test_a_record_of_another_owner_proves_nothing(lab: Lab, dns_server: Dn
 
     problem = await lab.failure(dns_task())
 
-    assert (problem.kind, problem.cause) == (ErrorKind.UNAUTHORIZED, "txt_missing")
+    assert (problem.kind, problem.cause) == (ErrorKind.INCORRECT_RESPONSE, "txt_missing")
 
 
 async def test_foreign_text_is_quoted_briefly_and_escaped(lab: Lab, dns_server: DnsServer) -> None:
@@ -111,7 +111,7 @@ async def test_foreign_text_is_quoted_briefly_and_escaped(lab: Lab, dns_server: 
 
 FAILURES: dict[str, tuple[Handler, ErrorKind, str]] = {
     "NXDOMAIN": (failing("NXDOMAIN"), ErrorKind.DNS, "txt_name_missing"),
-    "no records": (records(), ErrorKind.UNAUTHORIZED, "txt_missing"),
+    "no records": (records(), ErrorKind.INCORRECT_RESPONSE, "txt_missing"),
     "SERVFAIL": (failing("SERVFAIL"), ErrorKind.DNS, "dns_server_failure"),
     "REFUSED": (failing("REFUSED"), ErrorKind.DNS, "dns_refused"),
     "silence": (silent, ErrorKind.DNS, "dns_timeout"),

@@ -103,61 +103,61 @@ async def test_answers_that_are_unusual_but_right_prove_control(
     assert verdict.is_valid, (verdict.problem, verdict.evidence.facts)
 
 
-UNAUTHORIZED, CONNECTION = ErrorKind.UNAUTHORIZED, ErrorKind.CONNECTION
+INCORRECT, CONNECTION = ErrorKind.INCORRECT_RESPONSE, ErrorKind.CONNECTION
 MALFORMED = (CONNECTION, "http_malformed")
 INVALID: dict[str, tuple[bytes, tuple[ErrorKind, str]]] = {
-    "the token only": (response(TOKEN.encode()), (UNAUTHORIZED, "http_token_only")),
+    "the token only": (response(TOKEN.encode()), (INCORRECT, "http_token_only")),
     "another account's": (
         response(key_authorization(TOKEN, bytes(32)).encode()),
-        (UNAUTHORIZED, "http_other_account"),
+        (INCORRECT, "http_other_account"),
     ),
     "another token's": (
         response(key_authorization("x" * 43, THUMBPRINT).encode()),
-        (UNAUTHORIZED, "http_differs"),
+        (INCORRECT, "http_differs"),
     ),
-    "other case": (response(KEY_AUTHORIZATION.swapcase()), (UNAUTHORIZED, "http_differs")),
-    "leading space": (response(b" " + KEY_AUTHORIZATION), (UNAUTHORIZED, "http_differs")),
-    "twice": (response(KEY_AUTHORIZATION * 2), (UNAUTHORIZED, "http_other_account")),
+    "other case": (response(KEY_AUTHORIZATION.swapcase()), (INCORRECT, "http_differs")),
+    "leading space": (response(b" " + KEY_AUTHORIZATION), (INCORRECT, "http_differs")),
+    "twice": (response(KEY_AUTHORIZATION * 2), (INCORRECT, "http_other_account")),
     "byte order mark": (
         response(b"\xef\xbb\xbf" + KEY_AUTHORIZATION),
-        (UNAUTHORIZED, "http_differs"),
+        (INCORRECT, "http_differs"),
     ),
-    "quotes": (response(b'"' + KEY_AUTHORIZATION + b'"'), (UNAUTHORIZED, "http_differs")),
-    "an empty body": (response(b""), (UNAUTHORIZED, "http_differs")),
+    "quotes": (response(b'"' + KEY_AUTHORIZATION + b'"'), (INCORRECT, "http_differs")),
+    "an empty body": (response(b""), (INCORRECT, "http_differs")),
     "a meta refresh": (
         response(b'<meta http-equiv="refresh" content="0; url=/x">'),
-        (UNAUTHORIZED, "http_differs"),
+        (INCORRECT, "http_differs"),
     ),
-    "a long body": (response(b"x" * 1000), (UNAUTHORIZED, "http_too_long")),
+    "a long body": (response(b"x" * 1000), (INCORRECT, "http_too_long")),
     "much white space": (
         response(KEY_AUTHORIZATION + b" " * 1000, has_length=False),
-        (UNAUTHORIZED, "http_too_long"),
+        (INCORRECT, "http_too_long"),
     ),
-    "404": (response(status="404 Not Found"), (UNAUTHORIZED, "http_status")),
+    "404": (response(status="404 Not Found"), (INCORRECT, "http_status")),
     "the right body with 404": (
         response(KEY_AUTHORIZATION, status="404 Not Found"),
-        (UNAUTHORIZED, "http_status"),
+        (INCORRECT, "http_status"),
     ),
     "the right body with 203": (
         response(KEY_AUTHORIZATION, status="203 x"),
-        (UNAUTHORIZED, "http_status"),
+        (INCORRECT, "http_status"),
     ),
-    "206": (response(KEY_AUTHORIZATION, status="206 x"), (UNAUTHORIZED, "http_status")),
+    "206": (response(KEY_AUTHORIZATION, status="206 x"), (INCORRECT, "http_status")),
     "300": (
         response(status="300 x", fields=["Location: http://127.0.0.2/"]),
-        (UNAUTHORIZED, "http_status"),
+        (INCORRECT, "http_status"),
     ),
     "303": (
         response(status="303 x", fields=["Location: http://127.0.0.2/"]),
-        (UNAUTHORIZED, "http_status"),
+        (INCORRECT, "http_status"),
     ),
     "304": (
         response(status="304 x", fields=["Location: http://127.0.0.2/"]),
-        (UNAUTHORIZED, "http_status"),
+        (INCORRECT, "http_status"),
     ),
     "401": (
         response(status="401 x", fields=["WWW-Authenticate: Negotiate", "WWW-Authenticate: NTLM"]),
-        (UNAUTHORIZED, "http_status"),
+        (INCORRECT, "http_status"),
     ),
     "101": (
         b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
@@ -269,7 +269,7 @@ async def test_an_endless_answer_is_left_early(lab: Lab, start: bytes, repeated:
         verdict = await lab.validate(make_task())
 
     assert verdict.problem is not None
-    assert verdict.problem.kind in (CONNECTION, UNAUTHORIZED)
+    assert verdict.problem.kind in (CONNECTION, INCORRECT)
     assert verdict.evidence.facts["attempts"][0][-1]["bytes_received"] <= 32 * 1024
 
 

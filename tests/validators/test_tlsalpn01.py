@@ -99,7 +99,7 @@ async def test_without_the_protocol_the_certificate_does_not_count(
         lab.tls_port = target.port
         problem = await lab.failure(tls_task())
 
-    assert (problem.kind, problem.cause) == (ErrorKind.UNAUTHORIZED, "alpn_missing")
+    assert (problem.kind, problem.cause) == (ErrorKind.INCORRECT_RESPONSE, "alpn_missing")
 
 
 async def test_the_certificate_must_be_the_servers_own(lab: Lab) -> None:
@@ -108,7 +108,7 @@ async def test_the_certificate_must_be_the_servers_own(lab: Lab) -> None:
         lab.tls_port = target.port
         problem = await lab.failure(tls_task())
 
-    assert (problem.kind, problem.cause) == (ErrorKind.UNAUTHORIZED, "alpn_certificate")
+    assert (problem.kind, problem.cause) == (ErrorKind.INCORRECT_RESPONSE, "alpn_certificate")
 
 
 async def test_another_accounts_certificate_proves_nothing(lab: Lab) -> None:
@@ -117,7 +117,7 @@ async def test_another_accounts_certificate_proves_nothing(lab: Lab) -> None:
         lab.tls_port = target.port
         problem = await lab.failure(tls_task())
 
-    assert (problem.kind, problem.cause) == (ErrorKind.UNAUTHORIZED, "alpn_digest")
+    assert (problem.kind, problem.cause) == (ErrorKind.INCORRECT_RESPONSE, "alpn_digest")
 
 
 async def test_a_large_certificate_is_no_defect(lab: Lab) -> None:

@@ -284,7 +284,7 @@ async def test_o066_a_failed_authorization_is_not_tried_again(house: House) -> N
 
     assert parsed(failed)["status"] == "invalid"
     assert again.body == failed.body
-    assert other.status == 200
+    assert other.status == 400
     assert statuses == ["invalid", "invalid"]
     assert len(house.validators.tasks) == 1
 
@@ -304,7 +304,7 @@ async def test_o071_what_was_given_up_is_not_finalized(house: House) -> None:
 
     assert parsed(ended)["status"] == "deactivated"
     assert outcomes == {"csr": NOT_READY}
-    assert late.status == 200
+    assert late.status == 400
     assert following["status"] == "pending"
     assert following["authorizations"] != order["authorizations"]
 
