@@ -93,11 +93,19 @@ _DEACTIVATE = f"""
         UPDATE orders SET status = 'invalid'
         FROM changed
         WHERE orders.account_id = changed.id AND orders.status IN ('pending', 'ready')
+    ), released AS (
+        DELETE FROM preauthorizations USING changed
+        WHERE preauthorizations.account_id = changed.id
+        RETURNING authorization_id
+    ), held AS (
+        SELECT unnest(authorization_ids) AS id
+        FROM orders JOIN changed ON orders.account_id = changed.id
+        UNION
+        SELECT authorization_id FROM released
     ), ended_authorizations AS (
         UPDATE authorizations SET status = 'deactivated'
-        FROM orders, changed
-        WHERE orders.account_id = changed.id AND authorizations.id = ANY (orders.authorization_ids)
-            AND authorizations.account_id = changed.id
+        FROM held
+        WHERE authorizations.id = held.id AND authorizations.account_id = $1
             AND authorizations.status IN ('pending', 'valid')
         RETURNING authorizations.id
     ), ended_validations AS (

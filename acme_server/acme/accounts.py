@@ -5,23 +5,29 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from acme_server.acme.binding import parse_binding
-from acme_server.acme.gate import Gate
+from acme_server.acme.gate import Gate, Signed
 from acme_server.acme.wire import parse_account_update, parse_new_account, render_account
 from acme_server.web.requests import Request
 from acme_server.web.responses import Response, json_response
 from acme_server.web.urls import Urls
 from acme_server.workflow.accounts import AccountUseCases, NewAccountRequest
+from acme_server.workflow.orders import OrderUseCases
 from policy.model.accounts import Account
 from policy.model.errors import ErrorKind, ServerError
-from policy.model.ids import encode_id
+from policy.model.ids import OrderId, encode_id, parse_id
+
+_CURSOR = "?cursor="
 
 
 class AccountResources:
     """newAccount, and the account of each client."""
 
-    def __init__(self, gate: Gate, accounts: AccountUseCases, urls: Urls) -> None:
+    def __init__(
+        self, gate: Gate, accounts: AccountUseCases, orders: OrderUseCases, urls: Urls
+    ) -> None:
         self._gate = gate
         self._accounts = accounts
+        self._orders = orders
         self._urls = urls
 
     async def new_account(self, request: Request) -> Response:
@@ -48,8 +54,7 @@ class AccountResources:
     async def account(self, request: Request) -> Response:
         """Read, update and deactivate (RFC 8555, sections 7.3.2 and 7.3.6)."""
         signed = await self._gate.by_account(request, regardless_of_terms=True)
-        if request.parameters[0] != encode_id(signed.account.id):
-            raise ServerError(ErrorKind.NOT_FOUND, "There is no such account.")
+        _check_own(request, signed)
         if not signed.payload:
             return self._respond(await self._accounts.get(signed.caller), HTTPStatus.OK)
         update = parse_account_update(signed.payload)
@@ -61,5 +66,38 @@ class AccountResources:
             )
         return self._respond(account, HTTPStatus.OK)
 
+    async def orders(self, request: Request) -> Response:
+        """The list of the account's orders, page by page (RFC 8555, section 7.1.2.1)."""
+        signed = await self._gate.read_only(request)
+        _check_own(request, signed)
+        page = await self._orders.list_page(signed.caller, _cursor(request))
+        response = json_response(
+            HTTPStatus.OK, {"orders": [self._urls.order(order.id) for order in page.orders]}
+        )
+        if page.before is not None:
+            url = self._urls.account_orders(signed.account.id)
+            link = f'<{url}{_CURSOR}{encode_id(page.before)}>;rel="next"'
+            response.headers.append(("Link", link))
+        return response
+
     def _respond(self, account: Account, status: HTTPStatus) -> Response:
         return json_response(status, render_account(account, self._urls))
+
+
+def _check_own(request: Request, signed: Signed) -> None:
+    if request.parameters[0] != encode_id(signed.account.id):
+        raise ServerError(ErrorKind.NOT_FOUND, "There is no such account.")
+
+
+def _cursor(request: Request) -> OrderId | None:
+    """Where the page begins that ``orders`` linked to. Raises ServerError(MALFORMED)."""
+    query = request.target[len(request.path) :]
+    if not query:
+        return None
+    order_id = parse_id(query.removeprefix(_CURSOR)) if query.startswith(_CURSOR) else None
+    if order_id is None:
+        raise ServerError(
+            ErrorKind.MALFORMED,
+            'There is no such page: take the URL from the Link with the relation "next".',
+        )
+    return OrderId(order_id)

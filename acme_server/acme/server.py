@@ -66,7 +66,7 @@ class AcmeFrontEnd:
         self._index = ("Link", f'<{urls.directory}>;rel="index"')
         self._gate = Gate(accounts, nonces, urls, check_account_key)
         self._directory = DirectoryResources(self._gate, urls, meta)
-        self._accounts = AccountResources(self._gate, accounts, urls)
+        self._accounts = AccountResources(self._gate, accounts, orders, urls)
         self._orders = OrderResources(self._gate, orders, issuance, urls)
         self._authorizations = AuthorizationResources(
             self._gate, authorizations, preauthorizations, urls
@@ -86,6 +86,7 @@ class AcmeFrontEnd:
             },
             paths.NEW_ACCOUNT: {"POST": self._accounts.new_account},
             paths.ACCOUNT: {"POST": self._accounts.account},
+            paths.ACCOUNT_ORDERS: {"POST": self._accounts.orders},
             paths.NEW_ORDER: {"POST": self._orders.new_order},
             paths.ORDER: {"POST": self._orders.order},
             paths.FINALIZE: {"POST": self._orders.finalize},

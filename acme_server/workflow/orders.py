@@ -15,13 +15,14 @@ from policy.model.authorizations import NewAuthorization
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.identifiers import Identifier
 from policy.model.ids import AuthorizationId, OrderId
-from policy.model.orders import NewOrder, Order
+from policy.model.orders import NewOrder, Order, OrderStatus
 from policy.names import NameRules, check_identifiers
 from policy.profiles import Profile
 from storage.orders import Orders
 
 # RFC 8555, section 8.1 asks for at least 128 bits of entropy in a token.
 _TOKEN_BYTES = 24
+ORDERS_PER_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,15 @@ class OrderRules:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """A part of an account's orders, newest first; ``before`` is where the next part begins, None
+    if this is the last."""
+
+    orders: Sequence[Order]
+    before: OrderId | None
+
+
 class OrderUseCases:
     """What an account can do with its orders."""
 
@@ -130,6 +140,19 @@ class OrderUseCases:
         if order is None:
             raise ServerError(ErrorKind.NOT_FOUND, "There is no such order.")
         return order
+
+    async def list_page(
+        self, caller: Caller, before: OrderId | None, limit: int = ORDERS_PER_PAGE
+    ) -> OrderPage:
+        """The caller's orders before ``before`` without invalid ones (RFC 8555, 7.1.2.1).
+
+        ``limit`` bounds those that are looked at, and with them what a request costs: a page may
+        have fewer, even none, and be followed by others.
+        """
+        found = await self._orders.list_for(caller, before, limit + 1)
+        seen = found[:limit]
+        shown = [order for order in seen if order.status is not OrderStatus.INVALID]
+        return OrderPage(shown, seen[-1].id if len(found) > limit else None)
 
     def _profile(self, name: str | None) -> Profile:
         profile = self._rules.profiles.get(self._rules.default_profile if name is None else name)
