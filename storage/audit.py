@@ -29,8 +29,8 @@ _UNSEALED = """
         detail::text AS detail
     FROM audit_events, sealed
     WHERE transaction_id > sealed.last_transaction
-        AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())
-    ORDER BY transaction_id, id
+        AND transaction_id < audit_horizon()
+    ORDER BY audit_events.transaction_id, audit_events.id -- numbers; the texts sort otherwise
     LIMIT $1
 """
 _LAST_BATCH = "SELECT number, root FROM audit_batches ORDER BY number DESC LIMIT 1"

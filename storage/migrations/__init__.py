@@ -126,6 +126,7 @@ async def _migrate(connection: Connection, application_role: str | None) -> list
             raise MigrationError(f"migration {_label(migration)} failed: {error}") from error
         await connection.execute(_RECORD, migration.number, migration.name, migration.checksum)
     await connection.fetch("SELECT ensure_partitions()")
+    await connection.execute("SELECT start_audit_era()")
     owner = await connection.fetchval("SELECT current_user")
     if application_role is not None and application_role != owner:
         await _grant(connection, application_role)
