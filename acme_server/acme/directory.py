@@ -62,6 +62,7 @@ def _directory(urls: Urls, meta: DirectoryMeta) -> dict[str, Any]:
         "newOrder": urls.new_order,
         "newAuthz": urls.new_authorization,
         "revokeCert": urls.revoke_certificate,
+        "keyChange": urls.key_change,
     }
     about = {
         "termsOfService": meta.terms_of_service,

@@ -10,6 +10,7 @@ from acme_server.acme.authorizations import AuthorizationResources
 from acme_server.acme.certificates import CertificateResources
 from acme_server.acme.directory import DirectoryMeta, DirectoryResources
 from acme_server.acme.gate import Gate
+from acme_server.acme.keychanges import KeyChangeResources
 from acme_server.acme.orders import OrderResources
 from acme_server.acme.problems import PROBLEMS, render_error
 from acme_server.acme.revocations import RevocationResources
@@ -22,6 +23,7 @@ from acme_server.workflow.accounts import AccountUseCases
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.issuance import IssuanceUseCases
+from acme_server.workflow.key_changes import KeyChangeUseCases
 from acme_server.workflow.nonces import NonceUseCases
 from acme_server.workflow.orders import OrderUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
@@ -58,6 +60,7 @@ class AcmeFrontEnd:
         issuance: IssuanceUseCases,
         certificates: CertificateUseCases,
         revocations: RevocationUseCases,
+        key_changes: KeyChangeUseCases,
         nonces: NonceUseCases,
     ) -> None:
         self._urls = urls
@@ -73,6 +76,7 @@ class AcmeFrontEnd:
         )
         self._certificates = CertificateResources(self._gate, certificates)
         self._revocations = RevocationResources(self._gate, revocations)
+        self._key_changes = KeyChangeResources(self._gate, key_changes, urls)
 
     def routes(self) -> list[Route]:
         """All resources of the front end."""
@@ -95,6 +99,7 @@ class AcmeFrontEnd:
             paths.CHALLENGE: {"POST": self._authorizations.challenge},
             paths.CERTIFICATE: {"POST": self._certificates.certificate},
             paths.REVOKE_CERTIFICATE: {"POST": self._revocations.revoke},
+            paths.KEY_CHANGE: {"POST": self._key_changes.change},
         }
         return [self._route(path, handlers) for path, handlers in table.items()]
 

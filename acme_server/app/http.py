@@ -37,6 +37,7 @@ from acme_server.workflow.authority import Authority
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.external_accounts import ExternalAccountUseCases
+from acme_server.workflow.key_changes import KeyChangeUseCases
 from acme_server.workflow.nonces import KEY_PURPOSE, NonceSeal, NonceUseCases
 from acme_server.workflow.orders import OrderRules, OrderUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
@@ -48,6 +49,7 @@ from policy.profiles import TLS_SERVER
 from storage.accounts import Accounts
 from storage.certificates import Certificates
 from storage.external_accounts import ExternalAccounts
+from storage.keychanges import KeyChanges
 from storage.nonces import NonceLedger
 from storage.orders import Orders
 from storage.preauthorizations import Preauthorizations
@@ -176,6 +178,13 @@ def _acme_front_end(
     settings, database = core.settings, core.database
     acme = settings.acme
     rules = _order_rules(settings, core.authority)
+    accounts = AccountUseCases(
+        Accounts(database),
+        core.clock,
+        ExternalAccountUseCases(ExternalAccounts(database), core.master_key, core.clock),
+        terms=acme.terms_of_service,
+        requires_binding=acme.external_account_required,
+    )
     return AcmeFrontEnd(
         urls=Urls(settings.server.external_url),
         meta=DirectoryMeta(
@@ -184,19 +193,14 @@ def _acme_front_end(
             caa_identities=acme.caa_identities,
             external_account_required=acme.external_account_required,
         ),
-        accounts=AccountUseCases(
-            Accounts(database),
-            core.clock,
-            ExternalAccountUseCases(ExternalAccounts(database), core.master_key, core.clock),
-            terms=acme.terms_of_service,
-            requires_binding=acme.external_account_required,
-        ),
+        accounts=accounts,
         orders=OrderUseCases(Orders(database), core.clock, rules),
         authorizations=AuthorizationUseCases(core.authorizations, validation),
         preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         issuance=core.issuance,
         certificates=CertificateUseCases(Certificates(database), core.authority),
         revocations=RevocationUseCases(Revocations(database)),
+        key_changes=KeyChangeUseCases(KeyChanges(database), accounts),
         nonces=nonces,
     )
 

@@ -11,7 +11,7 @@ from acme_server.workflow.external_accounts import BindingProof, ExternalAccount
 from acme_server.workflow.faults import fault
 from policy.contacts import check_contacts
 from policy.model.accounts import Account, AccountStatus, Caller
-from policy.model.errors import ErrorKind, ServerError
+from policy.model.errors import CallerStale, ErrorKind, ServerError
 from policy.model.ids import AccountId
 from storage.accounts import Accounts
 
@@ -167,9 +167,13 @@ class AccountUseCases:
         )
 
     async def get(self, caller: Caller) -> Account:
-        """The caller's own account, read anew. Raises ServerError as ``authenticate``."""
+        """The caller's own account, read anew. Raises ServerError as ``authenticate``,
+        CallerStale."""
         self.forget(caller.account_id)
-        return await self.authenticate(caller.account_id)
+        account = await self.authenticate(caller.account_id)
+        if account.thumbprint != caller.thumbprint:
+            raise CallerStale
+        return account
 
     async def update(
         self, caller: Caller, *, contacts: tuple[str, ...] | None, agrees_to_terms: bool

@@ -24,6 +24,7 @@ from acme_server.web.urls import Urls
 from acme_server.workflow.accounts import AccountUseCases, NewAccountRequest
 from acme_server.workflow.certificates import CertificateChain
 from acme_server.workflow.clock import SystemClock
+from acme_server.workflow.key_changes import KeyChangeRequest, KeyChangeUseCases
 from acme_server.workflow.nonces import NonceSeal, NonceUseCases
 from acme_server.workflow.orders import NewOrderRequest
 from policy.model.accounts import Account, AccountStatus, Caller
@@ -45,6 +46,7 @@ from policy.model.ids import (
 )
 from policy.model.orders import Order, OrderStatus
 from storage.accounts import Accounts
+from storage.keychanges import KeyChanges
 from storage.nonces import NonceLedger, RedeemResult
 from support.edge import Reply, Served, Wire, listener
 from support.jose import ClientKey
@@ -240,6 +242,18 @@ class FakeRevocations:
         self.requests.append((thumbprint, certificate, reason))
 
 
+class FakeKeyChanges:
+    """``workflow.key_changes.KeyChangeUseCases``, which changes no key."""
+
+    def __init__(self) -> None:
+        self.requests: list[bytes] = []
+
+    async def change(self, caller: Caller, request: KeyChangeRequest) -> Account:
+        """Noted."""
+        self.requests.append(request.thumbprint)
+        raise ServerError(ErrorKind.UNAVAILABLE, "No key is changed here.")
+
+
 @dataclass
 class Fakes:
     """All that stands behind the front end."""
@@ -252,6 +266,7 @@ class Fakes:
     )
     certificates: FakeCertificates = field(default_factory=FakeCertificates)
     revocations: FakeRevocations = field(default_factory=FakeRevocations)
+    key_changes: FakeKeyChanges = field(default_factory=FakeKeyChanges)
 
     def state(self) -> object:
         """What requests may have changed, to be compared."""
@@ -265,6 +280,7 @@ class Fakes:
                 self.authorizations.answers,
                 self.authorizations.deactivations,
                 self.revocations.requests,
+                self.key_changes.requests,
                 self.authorizations.requests,
             )
         )
@@ -434,6 +450,7 @@ async def serve_acme(
         issuance=cast("Any", fakes.orders),
         certificates=cast("Any", fakes.certificates),
         revocations=cast("Any", fakes.revocations),
+        key_changes=cast("Any", fakes.key_changes),
         nonces=nonces,
     )
     edge, port = await _listen(front_end)
@@ -452,22 +469,24 @@ async def serve_house(
     nonces = NonceUseCases(NonceLedger(house.database), NonceSeal(bytes(32)))
     await nonces.start()
     urls = Urls(EXTERNAL_URL)
+    accounts = AccountUseCases(
+        Accounts(house.database),
+        SystemClock(),
+        house.external_accounts,
+        terms=terms,
+        requires_binding=requires_binding,
+    )
     front_end = AcmeFrontEnd(
         urls=urls,
         meta=DirectoryMeta(terms_of_service=terms, external_account_required=requires_binding),
-        accounts=AccountUseCases(
-            Accounts(house.database),
-            SystemClock(),
-            house.external_accounts,
-            terms=terms,
-            requires_binding=requires_binding,
-        ),
+        accounts=accounts,
         orders=house.orders,
         authorizations=house.authorizations,
         preauthorizations=house.preauthorizations,
         issuance=house.issuance,
         certificates=house.certificates,
         revocations=house.revocations,
+        key_changes=KeyChangeUseCases(KeyChanges(house.database), accounts),
         nonces=nonces,
     )
     edge, port = await _listen(front_end)

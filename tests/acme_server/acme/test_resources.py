@@ -66,6 +66,7 @@ async def test_the_directory_lists_what_is_served() -> None:
         "newOrder": "https://acme.example/acme/new-order",
         "newAuthz": "https://acme.example/acme/new-authorization",
         "revokeCert": "https://acme.example/acme/revoke-certificate",
+        "keyChange": "https://acme.example/acme/key-change",
         "meta": {
             "termsOfService": "https://acme.example/terms",
             "website": "https://example.com/",
