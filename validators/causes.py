@@ -184,6 +184,20 @@ DNS_MALFORMED = Cause(
     next_step="Check the name servers of the zone.",
     is_transient=True,
 )
+DNS_NOT_AUTHENTIC = Cause(
+    code="dns_not_authentic",
+    kind=ErrorKind.DNS,
+    seen="The answer to {type} for {name} is not authenticated by DNSSEC, as this server demands.",
+    likely="The zone, or one above it, is not signed, or its DS record is missing.",
+    next_step="Sign the zone and publish its DS record in the zone above.",
+)
+DNS_UNTRUSTED = Cause(
+    code="dns_untrusted",
+    kind=ErrorKind.DNS,
+    seen="No DNS resolver of this server proved its identity to be asked {type} for {name}.",
+    likely="A resolver's TLS certificate has expired, or is not for the configured name.",
+    next_step="Tell the operator of this server.",
+)
 TXT_NAME_MISSING = Cause(
     code="txt_name_missing",
     kind=ErrorKind.DNS,
@@ -268,7 +282,7 @@ HTTP_MALFORMED = Cause(
 )
 HTTP_STATUS = Cause(
     code="http_status",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="{url} answered with status {status} from {endpoint}; it must be 200.",
     likely="The file is not where the server looks for it, or access to it is restricted.",
     next_step="Make the URL answer with the key authorization, to everyone.",
@@ -353,7 +367,7 @@ ALPN_CERTIFICATE = Cause(
 )
 ALPN_DIGEST = Cause(
     code="alpn_digest",
-    kind=ErrorKind.UNAUTHORIZED,
+    kind=ErrorKind.INCORRECT_RESPONSE,
     seen="The challenge certificate of {endpoint} carries another digest (for {host}).",
     likely="It was made for another order or another account.",
     next_step="Make the certificate for the key authorization {expected}.",
@@ -361,14 +375,14 @@ ALPN_DIGEST = Cause(
 
 WILDCARD_NEEDS_DNS = Cause(
     code="wildcard_needs_dns",
-    kind=ErrorKind.INCORRECT_RESPONSE,
+    kind=ErrorKind.UNAUTHORIZED,
     seen="A wildcard name can't be proven by {type}.",
     likely="",
     next_step="Use dns-01.",
 )
 IDENTIFIER_UNSUITED = Cause(
     code="identifier_unsuited",
-    kind=ErrorKind.INCORRECT_RESPONSE,
+    kind=ErrorKind.UNAUTHORIZED,
     seen="This identifier can't be proven by {type}.",
     likely="",
     next_step="Use another challenge.",

@@ -73,6 +73,18 @@ class ResolverUnreachable(DnsError):
     cause = causes.DNS_UNREACHABLE
 
 
+class ResolverUntrusted(DnsError):
+    """TLS with the resolver failed: it may be somebody else."""
+
+    cause = causes.DNS_UNTRUSTED
+
+
+class NotAuthentic(DnsError):
+    """An answer came without the resolver's word that DNSSEC vouches for it."""
+
+    cause = causes.DNS_NOT_AUTHENTIC
+
+
 class QueryTimedOut(DnsError):
     """No answer in time."""
 
@@ -84,9 +96,11 @@ class QueryTimedOut(DnsError):
 _MOST_TELLING_FIRST: tuple[type[DnsError], ...] = (
     NameUnusable,
     ChainTooLong,
+    NotAuthentic,
     ServerFailure,
     QueryRefused,
     AnswerMalformed,
+    ResolverUntrusted,
     ResolverUnreachable,
     QueryTimedOut,
     NameMissing,

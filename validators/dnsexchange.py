@@ -1,10 +1,12 @@
-"""One question to one resolver: over UDP, and over TCP where UDP does not do."""
+"""One question to one resolver: over UDP, over TCP where UDP does not do, over TLS or HTTPS."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 from validators.addresses import Endpoint
+from validators.connections import Connection
 from validators.dnsmessages import (
     Answer,
     Match,
@@ -14,23 +16,35 @@ from validators.dnsmessages import (
     match,
     parse_answer,
 )
+from validators.http1 import HttpTruncated, HttpViolation, ResponseParser
+from validators.nameservers import HttpsServer, Server, TlsServer
 from validators.sockets import Sockets
 
 _MAX_DATAGRAM = 4096
+_MAX_MESSAGE = 65535
+_MEDIA_TYPE = b"application/dns-message"
+_TYPE_FIELD = b"content-type"
 
 
 class Exchange:
-    """Asks single questions. ``timeout`` (seconds) holds for UDP and again for TCP."""
+    """Asks single questions. ``timeout`` (seconds) holds for UDP and again for TCP; for TLS it
+    includes the handshake. ``trust`` verifies the resolvers that are asked over TLS."""
 
-    def __init__(self, sockets: Sockets, timeout: float) -> None:
+    def __init__(
+        self, sockets: Sockets, timeout: float, trust: ssl.SSLContext | None = None
+    ) -> None:
         self._sockets = sockets
         self._timeout = timeout
+        self._trust = trust
 
-    async def ask(self, server: Endpoint, query: Query) -> Answer:
+    async def ask(self, server: Server, query: Query) -> Answer:
         """The answer of ``server``.
 
-        Raises TimeoutError, another OSError when it can't be reached, or MessageMalformed.
+        Raises TimeoutError, ssl.SSLError when it doesn't prove who it is, another OSError when
+        it can't be reached, or MessageMalformed.
         """
+        if isinstance(server, TlsServer | HttpsServer):
+            return await self._ask_encrypted(server, query)
         answer = await self._ask_udp(server, query)
         return await self._ask_tcp(server, query) if answer is None else answer
 
@@ -71,11 +85,62 @@ class Exchange:
         async with asyncio.timeout(self._timeout):
             connection = await self._sockets.connect(server)
             try:
-                connection.send(len(query.wire).to_bytes(2) + query.wire)
-                length = int.from_bytes(await connection.receive_exactly(2))
-                wire = await connection.receive_exactly(length)
+                wire = await _ask_stream(connection, query)
             finally:
                 connection.abort()
-        if match(query, wire) is Match.FOREIGN:
-            raise MessageMalformed("answers another question")
-        return parse_answer(wire)
+        return _read(query, wire)
+
+    async def _ask_encrypted(self, server: TlsServer | HttpsServer, query: Query) -> Answer:
+        assert self._trust is not None, "resolvers over TLS need trust in someone"
+        async with asyncio.timeout(self._timeout):
+            connection = await self._sockets.connect(server.endpoint)
+            try:
+                await connection.start_tls(self._trust, server.name)
+                if isinstance(server, HttpsServer):
+                    wire = await _ask_https(connection, server, query)
+                else:
+                    wire = await _ask_stream(connection, query)
+            finally:
+                connection.abort()
+        return _read(query, wire)
+
+
+async def _ask_stream(connection: Connection, query: Query) -> bytes:
+    """The answer on a connection of DNS's own (RFC 7766)."""
+    connection.send(len(query.wire).to_bytes(2) + query.wire)
+    length = int.from_bytes(await connection.receive_exactly(2))
+    return await connection.receive_exactly(length)
+
+
+async def _ask_https(connection: Connection, server: HttpsServer, query: Query) -> bytes:
+    """The answer to a POST (RFC 8484, section 4.1). Raises MessageMalformed."""
+    host = f"[{server.name}]" if ":" in server.name else server.name
+    head = (
+        f"POST {server.path} HTTP/1.1\r\nHost: {host}:{server.endpoint.port}\r\n"
+        f"Accept: {_MEDIA_TYPE.decode()}\r\nContent-Type: {_MEDIA_TYPE.decode()}\r\n"
+        f"Content-Length: {len(query.wire)}\r\nConnection: close\r\n\r\n"
+    )
+    connection.send(head.encode("ascii") + query.wire)
+    parser = ResponseParser(_MAX_MESSAGE, max_raw=2 * _MAX_MESSAGE)
+    try:
+        while not parser.is_complete:
+            if octets := await connection.receive():
+                parser.feed(octets)
+            else:
+                parser.feed_eof()
+    except (HttpViolation, HttpTruncated) as error:
+        raise MessageMalformed("the resolver does not speak HTTP as it should") from error
+    assert parser.head is not None
+    types = [value.partition(b";")[0].strip().lower() for value in parser.head.values(_TYPE_FIELD)]
+    if parser.head.status != 200 or types != [_MEDIA_TYPE] or parser.is_too_long:
+        raise MessageMalformed(f"the resolver answers with status {parser.head.status}")
+    return parser.body
+
+
+def _read(query: Query, wire: bytes) -> Answer:
+    """The answer in a message that came from the resolver for sure. Raises MessageMalformed."""
+    if match(query, wire) is Match.FOREIGN:
+        raise MessageMalformed("answers another question")
+    if is_truncated(wire):
+        raise MessageMalformed("is truncated where there is no need")
+    return parse_answer(wire)

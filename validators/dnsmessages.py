@@ -31,6 +31,7 @@ _HEADER = struct.Struct("!6H")
 _RECORD = struct.Struct("!HHIH")
 _QUESTION_TAIL = 4
 _RECURSION_DESIRED = 0x0100
+_AUTHENTIC_DATA = 0x0020
 _IN = 1
 _OPT = b"\x00" + struct.pack("!HHIH", 41, UDP_PAYLOAD, 0, 0)
 
@@ -97,10 +98,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a resolver answered. ``rcode`` may be one that ``Rcode`` doesn't name."""
+    """What a resolver answered. ``rcode`` may be one that ``Rcode`` doesn't name.
+
+    ``is_authentic`` is the resolver's word for it (the AD bit), worth as much as the resolver
+    and the way to it.
+    """
 
     rcode: int
     records: tuple[Record, ...]
+    is_authentic: bool = False
 
     def find_records(self, owner: Name, record_type: RecordType) -> list[Record]:
         """The records of exactly ``owner``."""
@@ -137,13 +143,16 @@ def format_name(name: Name) -> str:
 
 
 def make_query(name: Name, record_type: RecordType, *, randomize_case: bool) -> Query:
-    """A query with a random id, recursion desired, EDNS, and mixed case if wanted ("0x20")."""
+    """A query with a random id, recursion desired, EDNS, and mixed case if wanted ("0x20").
+
+    AD asks to be told whether the answer is authentic (RFC 6840, section 5.7).
+    """
     encoded = b"".join(bytes([len(label)]) + label for label in name) + b"\0"
     if randomize_case:
         encoded = _mix_case(encoded)
     question = encoded + struct.pack("!HH", record_type, _IN)
     query_id = secrets.randbits(16)
-    header = _HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 1)
+    header = _HEADER.pack(query_id, _RECURSION_DESIRED | _AUTHENTIC_DATA, 1, 0, 0, 1)
     return Query(query_id, question, header + question + _OPT)
 
 
@@ -179,9 +188,10 @@ def parse_answer(wire: bytes) -> Answer:
         for _ in range(questions):
             _, position = _read_name(wire, position)
             position += _QUESTION_TAIL
-        return Answer(flags & 0xF, tuple(_read_records(wire, position, answers)))
+        records = tuple(_read_records(wire, position, answers))
     except (IndexError, struct.error) as error:
         raise MessageMalformed("it is cut off") from error
+    return Answer(flags & 0xF, records, bool(flags & _AUTHENTIC_DATA))
 
 
 def _read_records(wire: bytes, position: int, count: int) -> Iterator[Record]:

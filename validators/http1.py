@@ -51,10 +51,11 @@ class ResponseParser:
     """Fed with octets until ``is_complete``; ``head`` is there first, then ``body``.
 
     Every method raises HttpViolation. With more than ``max_body`` octets of body, the response
-    counts as complete and ``is_too_long``.
+    counts as complete and ``is_too_long``; so it does with more than ``max_raw``, chunk sizes
+    and extensions included.
     """
 
-    def __init__(self, max_body: int) -> None:
+    def __init__(self, max_body: int, max_raw: int = MAX_RAW_BODY) -> None:
         self.head: ResponseHead | None = None
         self.is_complete = False
         self.is_too_long = False
@@ -63,7 +64,7 @@ class ResponseParser:
         self._body = bytearray()
         self._searched = 0
         self._head_left = MAX_HEAD
-        self._raw_left = MAX_RAW_BODY
+        self._raw_left = max_raw
         self._interim_left = MAX_INTERIM
         self._is_chunked = False
         # Octets still to come of the body, or of this chunk; None: the body ends with the

@@ -1,14 +1,52 @@
-"""The system's resolvers, as /etc/resolv.conf names them now."""
+"""The resolvers that can be asked, and the system's, as /etc/resolv.conf names them now."""
 
 from __future__ import annotations
 
 import ipaddress
+import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from validators.addresses import Endpoint
 
 _PORT = 53
 _MAX_SERVERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TlsServer:
+    """A resolver asked by DNS over TLS (RFC 7858); its certificate must be for ``name``, which
+    may be the address itself."""
+
+    endpoint: Endpoint
+    name: str
+
+    def __str__(self) -> str:
+        return f"tls://{self.endpoint}#{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpsServer:
+    """A resolver asked by DNS over HTTPS (RFC 8484), with POST to ``path``."""
+
+    endpoint: Endpoint
+    name: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"https://{self.endpoint}{self.path}#{self.name}"
+
+
+# An endpoint is asked over UDP, and over TCP where an answer doesn't fit.
+Server = Endpoint | TlsServer | HttpsServer
+
+
+def resolver_trust(authorities: Path | None) -> ssl.SSLContext:
+    """Verifies resolvers by the CA certificates in the file ``authorities`` (PEM), without one by
+    those of the system. Raises OSError, ssl.SSLError included."""
+    context = ssl.create_default_context(cafile=authorities)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class SystemServers:

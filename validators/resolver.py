@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from validators.addresses import Endpoint
 from validators.caarecords import CaaRecord
 from validators.dnserrors import (
     AnswerMalformed,
@@ -18,9 +18,11 @@ from validators.dnserrors import (
     NameMissing,
     NameUnusable,
     NoRecords,
+    NotAuthentic,
     QueryRefused,
     QueryTimedOut,
     ResolverUnreachable,
+    ResolverUntrusted,
     ServerFailure,
     most_telling,
 )
@@ -38,7 +40,7 @@ from validators.dnsmessages import (
     parse_name,
 )
 from validators.excerpts import excerpt
-from validators.nameservers import SystemServers
+from validators.nameservers import Server, SystemServers
 from validators.sockets import Sockets
 from validators.trace import Trace
 
@@ -49,13 +51,19 @@ _SHOWN_RECORDS = 20
 class DnsSettings:
     """How to ask. Without ``servers``, those of ``resolv_conf`` are used, and nothing else of it.
 
+    ``zones`` have servers of their own, for the zone's name and all below it; the closest counts.
+    ``trust`` verifies servers that are asked over TLS. With ``demands_authentic``, what
+    ``servers`` answer must be authenticated by DNSSEC; those of zones are taken at their word.
     Each of ``rounds`` asks every server once and waits ``timeout`` for it; ``lifetime`` bounds
     a whole lookup, aliases included. ``localhost_names``: ``localhost`` and names below it are
     loopback without being asked (RFC 6761, section 6.3). ``randomize_case`` mixes the case of
     names sent over UDP, which a forger must guess too.
     """
 
-    servers: tuple[Endpoint, ...] = ()
+    servers: tuple[Server, ...] = ()
+    zones: tuple[tuple[str, tuple[Server, ...]], ...] = ()
+    trust: ssl.SSLContext | None = None
+    demands_authentic: bool = False
     resolv_conf: Path = Path("/etc/resolv.conf")
     timeout: timedelta = timedelta(seconds=2)
     rounds: int = 2
@@ -97,7 +105,8 @@ class Resolver:
     def __init__(self, settings: DnsSettings, sockets: Sockets) -> None:
         self._settings = settings
         self._system = SystemServers(settings.resolv_conf)
-        self._exchange = Exchange(sockets, settings.timeout.total_seconds())
+        self._zones = {parse_name(zone): servers for zone, servers in settings.zones}
+        self._exchange = Exchange(sockets, settings.timeout.total_seconds(), settings.trust)
 
     async def addresses(self, name: str, trace: Trace) -> Addresses:
         """The A and AAAA records of ``name``; one kind may be missing, or its lookup may fail.
@@ -182,7 +191,9 @@ class Resolver:
     ) -> Answer:
         """The first answer, NXDOMAIN included, of any server; ``name`` is for the errors."""
         errors: list[DnsError] = []
-        servers = self._settings.servers or self._system.current()
+        zone_servers = self._zone_servers(owner)
+        demands_authentic = self._settings.demands_authentic and zone_servers is None
+        servers = zone_servers or self._settings.servers or self._system.current()
         for server in servers * self._settings.rounds:
             step = trace.begin(
                 "query",
@@ -191,6 +202,8 @@ class Resolver:
                 type=record_type.name,
             )
             outcome = await self._ask_server(server, owner, record_type)
+            if isinstance(outcome, Answer) and demands_authentic and not outcome.is_authentic:
+                outcome = NotAuthentic
             if isinstance(outcome, Answer):
                 step["outcome"] = Rcode(outcome.rcode).name
                 step["records"] = _shown(outcome)
@@ -199,14 +212,21 @@ class Resolver:
             errors.append(outcome(name, record_type.name))
         raise most_telling(errors)
 
+    def _zone_servers(self, owner: Name) -> tuple[Server, ...] | None:
+        """The servers of the closest zone that has its own."""
+        closest = (owner[index:] for index in range(len(owner)))
+        return next((self._zones[zone] for zone in closest if zone in self._zones), None)
+
     async def _ask_server(
-        self, server: Endpoint, owner: Name, record_type: RecordType
+        self, server: Server, owner: Name, record_type: RecordType
     ) -> Answer | type[DnsError]:
         query = make_query(owner, record_type, randomize_case=self._settings.randomize_case)
         try:
             answer = await self._exchange.ask(server, query)
         except TimeoutError:
             return QueryTimedOut
+        except ssl.SSLError:
+            return ResolverUntrusted
         except OSError:
             return ResolverUnreachable
         except MessageMalformed:

@@ -9,8 +9,9 @@ from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from acme_server.config import values
 from acme_server.config.settings import Settings
-from acme_server.config.values import CaaMode, NetworkPolicyMode
+from acme_server.config.values import CaaMode, DnssecMode, NetworkPolicyMode
 from acme_server.web.urls import Urls
 from acme_server.workflow.authority import Authority, Installation
 from acme_server.workflow.clock import SystemClock
@@ -27,6 +28,7 @@ from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
 from validators.caa import CaaChecker
 from validators.dns01 import Dns01Validator
 from validators.http01 import Http01Validator, HttpSettings
+from validators.nameservers import HttpsServer, Server, TlsServer, resolver_trust
 from validators.network import Dialer
 from validators.registry import CaaPolicy, RetrySettings, Validators
 from validators.resolver import DnsSettings, Resolver
@@ -162,16 +164,32 @@ def build_validators(settings: Settings) -> Validators:
 
 
 def build_resolver(settings: Settings, sockets: Sockets) -> Resolver:
-    """The resolver of validations."""
+    """The resolver of validations. Raises OSError for a ``resolver_ca`` that can't be read."""
     validation = settings.validation
+    servers = tuple(map(_name_server, validation.resolvers))
+    zones = tuple((zone, tuple(map(_name_server, own))) for zone, own in validation.zone_resolvers)
+    used = {*servers, *(server for _, own in zones for server in own)}
+    is_encrypted = any(not isinstance(server, Endpoint) for server in used)
     return Resolver(
         DnsSettings(
-            servers=tuple(Endpoint(e.address, e.port) for e in validation.resolvers),
+            servers=servers,
+            zones=zones,
+            trust=resolver_trust(validation.resolver_ca) if is_encrypted else None,
+            demands_authentic=validation.dnssec is DnssecMode.RESOLVER,
             timeout=validation.dns_timeout,
             localhost_names=settings.lab,
         ),
         sockets,
     )
+
+
+def _name_server(configured: values.Resolver) -> Server:
+    if isinstance(configured, values.Endpoint):
+        return Endpoint(configured.address, configured.port)
+    endpoint = Endpoint(configured.endpoint.address, configured.endpoint.port)
+    if configured.path:
+        return HttpsServer(endpoint, configured.name, configured.path)
+    return TlsServer(endpoint, configured.name)
 
 
 def build_caa_checker(settings: Settings, resolver: Resolver) -> CaaChecker:

@@ -17,6 +17,7 @@ from acme_server.config.masterkey import find_master_key, make_master_key_file
 from acme_server.config.settings import Settings
 from acme_server.config.values import AutoMasterKey, MigrateMode, TlsMode
 from acme_server.workflow.authority import AuthorityError, Installation, NewAuthority
+from acme_server.workflow.blockedkeys import BlocklistRefused
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.sealing import MasterKey, generate_master_key
 from policy.model.errors import DatabaseUnavailable
@@ -26,6 +27,7 @@ from storage.maintenance import Maintenance
 from storage.migrations import MigrationError, migrate, pending_migrations
 from storage.pool import Database, LoginRefused
 from storage.secrets import SealedSecrets
+from validators.nameservers import resolver_trust
 
 Progress = Callable[[str], None]
 _DATABASE_PAUSE = 1.0
@@ -72,15 +74,29 @@ async def prepare(settings: Settings, progress: Progress) -> Prepared:
 
     Raises PreparationFailed. What was started is stopped again then.
     """
+    _check_resolver_ca(settings)
     embedded = _start_embedded(settings, progress) if settings.database.is_embedded else None
     try:
         return await _prepare(settings, embedded, progress)
     except BaseException as error:
         if embedded is not None:
             embedded.stop()
-        if isinstance(error, MigrationError | AuthorityError):
+        if isinstance(error, MigrationError | AuthorityError | BlocklistRefused):
             raise PreparationFailed(str(error)) from error
         raise
+
+
+def _check_resolver_ca(settings: Settings) -> None:
+    """Here, where the operator is told; the workers read it when they build their resolver."""
+    path = settings.validation.resolver_ca
+    if path is None:
+        return
+    try:
+        resolver_trust(path)
+    except OSError as error:  # ssl.SSLError for a file that holds no certificates
+        raise PreparationFailed(
+            f"validation.resolver_ca: can't read CA certificates (PEM) from {path}: {error}"
+        ) from error
 
 
 async def _prepare(

@@ -10,15 +10,19 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from acme_server.config.kinds import Scalar
 from acme_server.config.values import (
     AutoMasterKey,
+    EncryptedResolver,
     Endpoint,
     EnvironmentMasterKey,
     FileMasterKey,
     MasterKeySource,
     Network,
+    Resolver,
 )
 
 EMBEDDED = "embedded"
 ENVIRONMENT_PREFIX = "ACME_SERVER__"
+_DNS_PORT = 53
+_ENCRYPTED_PORTS = {"tls": 853, "https": 443}
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -49,6 +53,24 @@ class EndpointText(Scalar[Endpoint]):
         if getattr(address, "scope_id", None):
             raise ValueError("leave the zone of the address (%…) out")
         return Endpoint(address, int(port))
+
+
+class ResolverText(Scalar[Resolver]):
+    """A DNS server: ``10.0.0.53``, ``10.0.0.53:5353``, ``tls://9.9.9.9#dns.quad9.net`` or
+    ``https://9.9.9.9/dns-query#dns.quad9.net``. What follows ``#`` is the name that its
+    certificate must be for. Names are no addresses: they would have to be looked up first."""
+
+    form = "address[:port] | tls://address[:port][#name] | https://address[:port]/path[#name]"
+
+    def parse(self, text: str) -> Resolver:
+        """The server."""
+        if "://" in text:
+            return _parse_encrypted(text)
+        try:
+            alone = ipaddress.ip_address(text)
+        except ValueError:
+            return EndpointText().parse(text)
+        return EndpointText().parse(str(Endpoint(alone, _DNS_PORT)))
 
 
 class NetworkText(Scalar[Network]):
@@ -186,6 +208,35 @@ class MasterKeyText(Scalar[MasterKeySource]):
                 )
             return EnvironmentMasterKey(rest)
         raise ValueError(f"must be {self.form}; the key itself must not stand in the configuration")
+
+
+def _parse_encrypted(text: str) -> EncryptedResolver:
+    parts = _split(text)
+    if parts.scheme not in _ENCRYPTED_PORTS:
+        raise ValueError(f'"{text}" must be {ResolverText.form}')
+    if parts.username is not None or parts.password is not None or parts.query:
+        raise ValueError("must not contain a user, a password or a query")
+    is_https = parts.scheme == "https"
+    if is_https != (parts.path not in ("", "/")):
+        raise ValueError(
+            "must name the path: https://9.9.9.9/dns-query" if is_https else "must have no path"
+        )
+    if not re.fullmatch(r"[!-~]*", parts.path):
+        raise ValueError("must have a path in ASCII, without blanks")
+    try:
+        address = ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        raise ValueError(
+            f"name the address, and the name after it: {parts.scheme}://9.9.9.9#{parts.hostname}, "
+            "since a name would have to be looked up first"
+        ) from None
+    if getattr(address, "scope_id", None):
+        raise ValueError("leave the zone of the address (%…) out")
+    name = DomainName().parse(parts.fragment) if parts.fragment else str(address)
+    port = _ENCRYPTED_PORTS[parts.scheme] if parts.port is None else parts.port
+    if port == 0:
+        raise ValueError("0 is no port")
+    return EncryptedResolver(Endpoint(address, port), name, parts.path if is_https else "")
 
 
 def host_of(origin: str) -> str:

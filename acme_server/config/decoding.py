@@ -9,7 +9,7 @@ from typing import Any
 
 from acme_server.config.declaration import Declaration
 from acme_server.config.documents import RawList, RawMapping, RawNode, RawScalar
-from acme_server.config.kinds import Boolean, Integer, Kind, Listed, Mapped, Scalar
+from acme_server.config.kinds import Boolean, Integer, Keyed, Kind, Listed, Mapped, Scalar
 from acme_server.config.problems import Place, Problem
 
 
@@ -98,6 +98,8 @@ def _decode(declared: Declaration, node: RawNode) -> Any:
 def _decode_as(kind: Kind, node: RawNode) -> Any:
     if isinstance(kind, Listed):
         return _decode_list(kind, node)
+    if isinstance(kind, Keyed):
+        return _decode_keyed(kind, node)
     if isinstance(kind, Mapped) and isinstance(node, RawMapping):
         return _decode_mapping(kind, node)
     if not isinstance(node, RawScalar):
@@ -117,6 +119,21 @@ def _decode_list(kind: Listed[Any], node: RawNode) -> tuple[Any, ...]:
     if kind.is_filled and not values:
         raise _Refused(node.place, "must not be empty")
     return tuple(values)
+
+
+def _decode_keyed(kind: Keyed[Any], node: RawNode) -> tuple[tuple[Any, Any], ...]:
+    if not isinstance(node, RawMapping):
+        raise _Refused(node.place, f"must be a {kind.form}")
+    pairs: dict[Any, Any] = {}
+    for name, (place, below) in node.entries.items():
+        try:
+            key = kind.key.parse(name)
+        except ValueError as error:
+            raise _Refused(place, str(error)) from None
+        if key in pairs:
+            raise _Refused(place, f"{kind.key.plain(key)} is given twice")
+        pairs[key] = _decode_list(kind.item, below)
+    return tuple(pairs.items())
 
 
 def _decode_mapping(kind: Mapped[Any], node: RawMapping) -> Any:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from acme_server.config.addresses import ENVIRONMENT_PREFIX
 from acme_server.config.declaration import Declaration
 from acme_server.config.documents import RawMapping, RawNode, RawScalar, parse_document
-from acme_server.config.kinds import Listed, Mapped
+from acme_server.config.kinds import Keyed, Listed, Mapped
 from acme_server.config.problems import ConfigurationError, Place, Problem
 
 
@@ -52,7 +52,7 @@ def _variables(
     for key, declaration in declared.items():
         path = tuple(key.split("."))
         kind = declaration.kind
-        variables.append((variable_of(key), (path, isinstance(kind, Listed | Mapped))))
+        variables.append((variable_of(key), (path, isinstance(kind, Keyed | Listed | Mapped))))
         if isinstance(kind, Mapped):
             variables += [
                 (variable_of(f"{key}.{member}"), ((*path, member), False))

@@ -82,7 +82,24 @@ class Mapped(Generic[T]):
         return {name: kind.plain(getattr(value, name)) for name, kind in self.members.items()}
 
 
-Kind = Scalar[Any] | Listed[Any] | Mapped[Any]
+@dataclass(frozen=True, slots=True)
+class Keyed(Generic[T]):
+    """A mapping from words of ``key`` to lists of ``item``; as a value, pairs in their order."""
+
+    key: Scalar[Any]
+    item: Listed[T]
+
+    @property
+    def form(self) -> str:
+        """A description for the reference."""
+        return f"mapping: {self.key.form} to {self.item.form}"
+
+    def plain(self, pairs: tuple[tuple[Any, tuple[T, ...]], ...]) -> object:
+        """The mapping as it is written."""
+        return {str(self.key.plain(key)): self.item.plain(values) for key, values in pairs}
+
+
+Kind = Scalar[Any] | Listed[Any] | Mapped[Any] | Keyed[Any]
 
 
 class Text(Scalar[str]):

@@ -10,7 +10,7 @@ from itertools import combinations
 from acme_server.config.addresses import host_of, is_local
 from acme_server.config.kinds import render_duration
 from acme_server.config.settings import Settings
-from acme_server.config.values import AutoMasterKey, CaaMode, TlsMode
+from acme_server.config.values import AutoMasterKey, CaaMode, DnssecMode, Endpoint, TlsMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,25 @@ def _caa(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
         )
 
 
+def _dnssec(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    """The AD bit is worth as much as the way on which it came (RFC 4035, section 4.9.3)."""
+    validation = settings.validation
+    if validation.dnssec is DnssecMode.OFF:
+        return
+    if not validation.resolvers:
+        yield Finding(
+            ("validation.dnssec", "validation.resolvers"),
+            "resolver needs validation.resolvers: name one that validates DNSSEC",
+        )
+    for server in validation.resolvers:
+        if isinstance(server, Endpoint) and not server.is_loopback:
+            yield Finding(
+                ("validation.resolvers", "validation.dnssec"),
+                f"anybody on the way to {server} could vouch for forged answers; with "
+                "validation.dnssec: resolver, use tls:// or https://, or a resolver on loopback",
+            )
+
+
 def _names(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
     for name in sorted({*settings.acme.allowed_names} & {*settings.acme.denied_names}):
         yield Finding(
@@ -147,6 +166,7 @@ _RULES: tuple[Callable[[Settings, AbstractSet[str]], Iterator[Finding]], ...] = 
     _master_key,
     _owner_url,
     _caa,
+    _dnssec,
     _names,
     _durations,
     _concurrency,

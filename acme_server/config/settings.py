@@ -22,13 +22,25 @@ from acme_server.config.addresses import (
     OriginText,
     PageUrl,
     PathText,
+    ResolverText,
 )
 from acme_server.config.declaration import setting
-from acme_server.config.kinds import Boolean, Duration, Integer, Listed, Mapped, Size, Text, Word
+from acme_server.config.kinds import (
+    Boolean,
+    Duration,
+    Integer,
+    Keyed,
+    Listed,
+    Mapped,
+    Size,
+    Text,
+    Word,
+)
 from acme_server.config.values import (
     AutoMasterKey,
     CaaMode,
     ChallengeType,
+    DnssecMode,
     Endpoint,
     KeyType,
     LogFormat,
@@ -37,6 +49,7 @@ from acme_server.config.values import (
     MigrateMode,
     Network,
     NetworkPolicyMode,
+    Resolver,
     Tls,
     TlsFiles,
     TlsMode,
@@ -288,10 +301,32 @@ class ValidationSettings:
 
     http_port: int = setting(Integer(1, 65535), "The port of http-01.", 80, live=True, lab=5002)
     tls_port: int = setting(Integer(1, 65535), "The port of tls-alpn-01.", 443, live=True, lab=5001)
-    resolvers: tuple[Endpoint, ...] = setting(
-        Listed(EndpointText()),
-        "The DNS servers to ask, such as `127.0.0.1:8053`; empty: the system's.",
+    resolvers: tuple[Resolver, ...] = setting(
+        Listed(ResolverText()),
+        "The DNS servers to ask, such as `127.0.0.1:8053` or `tls://9.9.9.9#dns.quad9.net`; empty: "
+        "the system's.",
         (),
+        live=True,
+    )
+    zone_resolvers: tuple[tuple[str, tuple[Resolver, ...]], ...] = setting(
+        Keyed(DomainName(), Listed(ResolverText(), is_filled=True)),
+        "DNS servers for single zones and all names below them, such as "
+        "`{corp.example: [10.0.0.53]}`; the closest zone counts, `resolvers` serve the rest.",
+        (),
+        live=True,
+    )
+    resolver_ca: Path | None = setting(
+        PathText(),
+        "A file with the CA certificates (PEM) that resolvers over TLS and HTTPS are verified by; "
+        "empty: the system's.",
+        None,
+        live=True,
+    )
+    dnssec: DnssecMode = setting(
+        Word(DnssecMode),
+        "`resolver` demands that `resolvers` vouch for every answer by DNSSEC (the AD bit), so "
+        "names in unsigned zones fail; zones of `zone_resolvers` are exempt.",
+        DnssecMode.OFF,
         live=True,
     )
     network_policy: NetworkPolicyMode = setting(

@@ -48,6 +48,34 @@ class Endpoint:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class EncryptedResolver:
+    """A DNS server that is asked over TLS or, if it has a ``path``, over HTTPS; ``name`` is what
+    its certificate must be for, a domain name or the address."""
+
+    endpoint: Endpoint
+    name: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        scheme, port = ("https", 443) if self.path else ("tls", 853)
+        address = self.endpoint.address
+        host = f"[{address}]" if address.version == 6 else str(address)
+        place = host if self.endpoint.port == port else str(self.endpoint)
+        fragment = "" if self.name == str(address) else f"#{self.name}"
+        return f"{scheme}://{place}{self.path}{fragment}"
+
+
+Resolver: TypeAlias = Endpoint | EncryptedResolver
+
+
+class DnssecMode(enum.StrEnum):
+    """RESOLVER demands of the resolvers that they vouch for every answer by DNSSEC."""
+
+    OFF = "off"
+    RESOLVER = "resolver"
+
+
 class TlsMode(enum.StrEnum):
     """AUTO: the server's own CA issues its certificate. OFF: plain HTTP, for a proxy in front."""
 

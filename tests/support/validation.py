@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_network
@@ -16,6 +17,7 @@ from validators.caa import CaaChecker
 from validators.dns01 import Dns01Validator
 from validators.http01 import Http01Validator, HttpSettings
 from validators.keyauth import key_authorization
+from validators.nameservers import Server
 from validators.network import Dialer
 from validators.registry import CaaPolicy, RetrySettings, Validators
 from validators.resolver import DnsSettings, Resolver
@@ -67,7 +69,10 @@ class Lab:
     """Settings to change before ``validate``. Only ``allowed`` addresses of loopback are open,
     so that 127.0.0.1 is as forbidden as in production."""
 
-    dns: tuple[Endpoint, ...] = ()
+    dns: tuple[Server, ...] = ()
+    zones: tuple[tuple[str, tuple[Server, ...]], ...] = ()
+    trust: ssl.SSLContext | None = None
+    demands_authentic: bool = False
     allowed: tuple[str, ...] = ("127.0.0.2/32", "127.0.0.3/32")
     mode: NetworkMode = NetworkMode.INTERNAL
     denied: frozenset[Endpoint] = frozenset()
@@ -147,6 +152,9 @@ class Lab:
         """The resolver alone."""
         settings = DnsSettings(
             servers=self.dns,
+            zones=self.zones,
+            trust=self.trust,
+            demands_authentic=self.demands_authentic,
             timeout=self.dns_timeout,
             rounds=self.dns_rounds,
             lifetime=self.dns_lifetime,

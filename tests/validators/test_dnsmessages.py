@@ -65,7 +65,7 @@ def test_a_query_is_read_as_what_it_asks(randomize_case: bool) -> None:
 
     expected = dns.name.from_text("www.example.test.")
     assert [(q.name, q.rdtype) for q in message.question] == [(expected, dns.rdatatype.TXT)]
-    assert message.flags == dns.flags.RD
+    assert message.flags == dns.flags.RD | dns.flags.AD
     assert (message.edns, message.payload) == (0, 1232)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +18,7 @@ from acme_server.cli.doctor.http import Answer, Unreachable, fetch
 from acme_server.cli.doctor.listeners import is_running
 from acme_server.cli.doctor.site import Site
 from acme_server.config.addresses import host_of, is_local
-from acme_server.config.values import Endpoint
+from acme_server.config.values import EncryptedResolver, Endpoint, Resolver
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _DNS_PORT = 53
@@ -108,10 +109,18 @@ def check_published_crls(site: Site) -> Iterator[Finding]:
 
 def check_resolvers(site: Site) -> Iterator[Finding]:
     """The DNS servers that validation asks do answer."""
-    configured = site.settings.validation.resolvers
-    servers = configured or tuple(_system_servers())
-    silent = [server for server in servers if not _answers(server, site.seconds)]
+    validation = site.settings.validation
+    configured = validation.resolvers
+    servers: tuple[Resolver, ...] = configured or tuple(_system_servers())
     origin = "validation.resolvers" if configured else str(_RESOLV_CONF)
+    yield from _check_servers(site, servers, origin)
+    for zone, own in validation.zone_resolvers:
+        yield from _check_servers(site, own, f"validation.zone_resolvers, {zone}")
+
+
+def _check_servers(site: Site, servers: tuple[Resolver, ...], origin: str) -> Iterator[Finding]:
+    ca = site.settings.validation.resolver_ca
+    silent = [server for server in servers if not _answers(server, ca, site.seconds)]
     for server in silent:
         judge = error if len(silent) == len(servers) else warning
         yield judge(
@@ -176,8 +185,11 @@ def _system_servers() -> Iterator[Endpoint]:
                 continue
 
 
-def _answers(server: Endpoint, seconds: float) -> bool:
-    """Whether ``server`` answers a question for the name servers of the root, in any way."""
+def _answers(server: Resolver, ca: Path | None, seconds: float) -> bool:
+    """Whether ``server`` answers a question for the name servers of the root, in any way; of one
+    that is asked over TLS, whether it proves who it is."""
+    if isinstance(server, EncryptedResolver):
+        return _is_trusted(server, ca, seconds)
     number = secrets.randbits(16)
     query = struct.pack(">HHHHHHBHH", number, 0x0100, 1, 0, 0, 0, 0, 2, 1)
     family = socket.AF_INET6 if server.address.version == 6 else socket.AF_INET
@@ -190,3 +202,16 @@ def _answers(server: Endpoint, seconds: float) -> bool:
     except OSError:
         return False
     return len(answer) >= 12 and answer[:2] == query[:2]
+
+
+def _is_trusted(server: EncryptedResolver, ca: Path | None, seconds: float) -> bool:
+    place = (server.endpoint.host, server.endpoint.port)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        with (
+            socket.create_connection(place, timeout=seconds) as channel,
+            context.wrap_socket(channel, server_hostname=server.name),
+        ):
+            return True
+    except OSError:
+        return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -19,12 +21,14 @@ from acme_server.config.addresses import (
     OriginText,
     PageUrl,
     PathText,
+    ResolverText,
     is_local,
     redact_url,
 )
 from acme_server.config.declaration import Declaration, declarations
 from acme_server.config.kinds import (
     Duration,
+    Keyed,
     Listed,
     Mapped,
     Size,
@@ -33,7 +37,7 @@ from acme_server.config.kinds import (
     render_duration,
 )
 from acme_server.config.settings import Settings
-from acme_server.config.values import Endpoint
+from acme_server.config.values import EncryptedResolver, Endpoint
 
 _ORIGIN = OriginText("https", "http")
 _DATABASE = DatabaseUrl(or_embedded=True)
@@ -345,8 +349,67 @@ def _reread(kind: Any, value: Any) -> Any:
     plain = kind.plain(value)
     if isinstance(kind, Listed):
         return tuple(kind.item.parse(str(item)) for item in plain)
+    if isinstance(kind, Keyed):
+        return tuple((kind.key.parse(key), kind.item.parse(items)) for key, items in plain.items())
     return (kind.word if isinstance(kind, Mapped) else kind).parse(_as_text(plain))
 
 
 def _as_text(plain: object) -> str:
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
+
+
+_NINE = ip_address("9.9.9.9")
+_SIX = ip_address("2001:db8::53")
+RESOLVERS = {
+    "10.0.0.53": Endpoint(ip_address("10.0.0.53"), 53),
+    "10.0.0.53:5353": Endpoint(ip_address("10.0.0.53"), 5353),
+    "2001:db8::53": Endpoint(_SIX, 53),
+    "[2001:db8::53]:5353": Endpoint(_SIX, 5353),
+    "tls://9.9.9.9": EncryptedResolver(Endpoint(_NINE, 853), "9.9.9.9"),
+    "tls://9.9.9.9/": EncryptedResolver(Endpoint(_NINE, 853), "9.9.9.9"),
+    "tls://9.9.9.9:8853#DNS.example": EncryptedResolver(Endpoint(_NINE, 8853), "dns.example"),
+    "tls://[2001:db8::53]": EncryptedResolver(Endpoint(_SIX, 853), "2001:db8::53"),
+    "https://9.9.9.9/dns-query": EncryptedResolver(Endpoint(_NINE, 443), "9.9.9.9", "/dns-query"),
+    "https://9.9.9.9:8443/q#dns.example": EncryptedResolver(
+        Endpoint(_NINE, 8443), "dns.example", "/q"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), RESOLVERS.items())
+def test_resolver_is_an_address_and_how_to_ask_it(
+    text: str, expected: Endpoint | EncryptedResolver
+) -> None:
+    kind = ResolverText()
+
+    assert kind.parse(text) == expected
+    assert kind.parse(str(kind.plain(expected))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "must end with a port"),
+        ("dns.example", "must end with a port"),
+        ("localhost:53", "write the address that is meant"),
+        ("10.0.0.53:0", "must end with a port"),
+        ("fe80::1%eth0", "zone"),
+        ("udp://10.0.0.53", "must be address[:port] | tls://"),
+        ("http://10.0.0.53/dns-query", "must be address[:port] | tls://"),
+        ("tls://dns.example", "name the address, and the name after it: tls://9.9.9.9#dns.ex"),
+        ("tls://", "name the address"),
+        ("tls://9.9.9.9/dns-query", "must have no path"),
+        ("tls://9.9.9.9:0", "0 is no port"),
+        ("tls://9.9.9.9:99999", "is no URL"),
+        ("tls://9.9.9.9#*.example", 'leave the "*." out'),
+        ("tls://user@9.9.9.9", "must not contain a user"),
+        ("https://9.9.9.9", "must name the path"),
+        ("https://9.9.9.9/a b", "must have a path in ASCII"),
+        ("https://9.9.9.9/dns-query?dns=x", "must not contain a user"),
+        ("https://9.9.9.9/dns\r\nquery", "without control characters"),
+        ("https://[fe80::1%25eth0]/q", "zone"),
+    ],
+)
+def test_resolver_that_is_not_clear_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        ResolverText().parse(text)

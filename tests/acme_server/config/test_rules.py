@@ -107,6 +107,8 @@ def test_contradiction_is_refused_at_the_setting_to_change(
         "validation: {caa: enforce}\nacme: {caa_identities: [ca.example]}",
         "validation: {caa: advisory}",
         "validation: {caa: off}",
+        "validation: {dnssec: resolver, resolvers: [127.0.0.1, '[::1]:5353', 'tls://9.9.9.9']}",
+        "validation: {dnssec: off, resolvers: [10.0.0.53]}",
     ],
 )
 def test_settings_that_agree_are_accepted(load: Load, text: str) -> None:
