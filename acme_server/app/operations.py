@@ -67,8 +67,15 @@ def operator_database(settings: Settings, progress: Progress) -> Iterator[Databa
 
 def ask(settings: Settings, progress: Progress, question: Callable[[Reports], Awaitable[T]]) -> T:
     """The answer to a question about what is in the database. Raises OperationFailed."""
+    return use_database(settings, progress, lambda database: question(Reports(database)))
+
+
+def use_database(
+    settings: Settings, progress: Progress, work: Callable[[Database], Awaitable[T]]
+) -> T:
+    """What ``work`` does with the database, as the role that serves. Raises OperationFailed."""
     with operator_database(settings, progress) as urls:
-        return _complete(_ask(urls, question))
+        return _complete(_use(urls, work))
 
 
 def inspect_database(url: str) -> DatabaseFacts:
@@ -179,7 +186,7 @@ def _made_database(settings: Settings, progress: Progress) -> Iterator[str]:
         yield running.owner_url
 
 
-async def _ask(urls: DatabaseUrls, question: Callable[[Reports], Awaitable[T]]) -> T:
+async def _use(urls: DatabaseUrls, work: Callable[[Database], Awaitable[T]]) -> T:
     if missing := await pending_migrations(urls.application):
         raise OperationFailed(
             f"the database lacks migrations ({', '.join(missing)}): acme-server db migrate, or "
@@ -187,7 +194,7 @@ async def _ask(urls: DatabaseUrls, question: Callable[[Reports], Awaitable[T]]) 
         )
     database = await Database.open(urls.application, max_size=1)
     try:
-        return await question(Reports(database))
+        return await work(database)
     finally:
         await database.close()
 

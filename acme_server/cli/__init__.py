@@ -14,6 +14,7 @@ from acme_server.cli.certificates import certificate_group
 from acme_server.cli.configuration import config_group
 from acme_server.cli.database import db_group
 from acme_server.cli.doctor import doctor_command
+from acme_server.cli.external_accounts import eab_group
 from acme_server.cli.orders import order_group
 from acme_server.cli.running import run
 from acme_server.cli.secrets import secrets_group
@@ -26,6 +27,7 @@ _COMMANDS = (
     db_group,
     ca_group,
     account_group,
+    eab_group,
     order_group,
     certificate_group,
     version,

@@ -15,12 +15,20 @@ from policy.model.external_accounts import ExternalAccount, ExternalAccountState
 from policy.model.ids import ExternalAccountId, parse_id
 from storage.external_accounts import ExternalAccounts, ListedExternalAccount
 
-__all__ = ["BindingProof", "ExternalAccountUseCases", "ListedExternalAccount", "NewKey"]
+__all__ = [
+    "BindingProof",
+    "ExternalAccountUseCases",
+    "KeyRefused",
+    "ListedExternalAccount",
+    "NewKey",
+]
 
 PURPOSE = "external-account-key"
 # As long as the longest hash: no algorithm that a client may choose is short of key (RFC 7518,
 # section 3.2).
 KEY_BYTES = 64
+# The value of "-" in base64url.
+_HYPHEN = 62
 _REASONS = {
     ExternalAccountState.USABLE: "can't be used",
     ExternalAccountState.USED_UP: "is used up",
@@ -52,6 +60,10 @@ class NewKey:
     secret: bytes
 
 
+class KeyRefused(Exception):
+    """A key that can't be made; the text says why."""
+
+
 class ExternalAccountUseCases:
     """What operators do with external account keys, and the check of what clients send."""
 
@@ -68,17 +80,20 @@ class ExternalAccountUseCases:
     ) -> NewKey:
         """Make a key for ``max_uses`` accounts (None: any number), good for ``lifetime``.
 
-        Raises ValueError for an owner that is too long or not printable.
+        Raises KeyRefused for an owner that is too long or not printable, for no use or no time.
         """
         now = self._clock.now()
-        new = ExternalAccount(
-            id=ExternalAccountId(new_id()),
-            owner=owner,
-            created_at=now,
-            expires_at=None if lifetime is None else now + lifetime,
-            max_uses=max_uses,
-        )
-        secret = os.urandom(KEY_BYTES)
+        try:
+            new = ExternalAccount(
+                id=ExternalAccountId(new_id()),
+                owner=owner,
+                created_at=now,
+                expires_at=None if lifetime is None else now + lifetime,
+                max_uses=max_uses,
+            )
+        except ValueError as error:
+            raise KeyRefused(str(error)) from error
+        secret = _new_secret()
         await self._table.create(new, self._seal(secret, new.id), purpose=PURPOSE, actor=actor)
         return NewKey(new, secret)
 
@@ -134,6 +149,14 @@ class ExternalAccountUseCases:
 
     def _open(self, sealed: bytes, id_: ExternalAccountId) -> bytes:
         return self._master_key.open(sealed, purpose=PURPOSE, row=id_)
+
+
+def _new_secret() -> bytes:
+    """Random, and in base64url never like an option: clients take it from their command line."""
+    while True:
+        secret = os.urandom(KEY_BYTES)
+        if secret[0] >> 2 != _HYPHEN:
+            return secret
 
 
 def _refusal(state: ExternalAccountState) -> ServerError:
