@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass, field
-from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from acme_server.config import values
+from acme_server.app.lookups import build_resolver, caa_of_orders, caa_of_validations
 from acme_server.config.settings import Settings
-from acme_server.config.values import CaaMode, DnssecMode, NetworkPolicyMode
-from acme_server.web.urls import Urls
+from acme_server.config.values import NetworkPolicyMode
 from acme_server.workflow.authority import Authority, Installation
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.issuance import IssuanceUseCases
@@ -25,18 +23,13 @@ from storage.issuers import Issuers
 from storage.pool import Database
 from storage.secrets import SealedSecrets
 from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
-from validators.caa import CaaChecker
 from validators.dns01 import Dns01Validator
 from validators.http01 import Http01Validator, HttpSettings
-from validators.nameservers import HttpsServer, Server, TlsServer, resolver_trust
 from validators.network import Dialer
-from validators.registry import CaaPolicy, RetrySettings, Validators
-from validators.resolver import DnsSettings, Resolver
+from validators.registry import RetrySettings, Validators
 from validators.scheduling import LoadSettings
 from validators.sockets import Sockets
 from validators.tlsalpn01 import TlsAlpn01Validator
-
-_ADVISORY_CAA_LIFETIME = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +87,7 @@ async def open_core(context: ProcessContext) -> Core:
             profiles(settings),
             names=name_rules(settings),
             owner=context.owner,
+            caa=caa_of_orders(settings, database, clock),
         ),
         clock=clock,
         owner=context.owner,
@@ -159,57 +153,7 @@ def build_validators(settings: Settings) -> Validators:
             per_account=validation.account_concurrency,
             queue=validation.queue,
         ),
-        caa=_caa_policy(settings, resolver),
-    )
-
-
-def build_resolver(settings: Settings, sockets: Sockets) -> Resolver:
-    """The resolver of validations. Raises OSError for a ``resolver_ca`` that can't be read."""
-    validation = settings.validation
-    servers = tuple(map(_name_server, validation.resolvers))
-    zones = tuple((zone, tuple(map(_name_server, own))) for zone, own in validation.zone_resolvers)
-    used = {*servers, *(server for _, own in zones for server in own)}
-    is_encrypted = any(not isinstance(server, Endpoint) for server in used)
-    return Resolver(
-        DnsSettings(
-            servers=servers,
-            zones=zones,
-            trust=resolver_trust(validation.resolver_ca) if is_encrypted else None,
-            demands_authentic=validation.dnssec is DnssecMode.RESOLVER,
-            timeout=validation.dns_timeout,
-            localhost_names=settings.lab,
-        ),
-        sockets,
-    )
-
-
-def _name_server(configured: values.Resolver) -> Server:
-    if isinstance(configured, values.Endpoint):
-        return Endpoint(configured.address, configured.port)
-    endpoint = Endpoint(configured.endpoint.address, configured.endpoint.port)
-    if configured.path:
-        return HttpsServer(endpoint, configured.name, configured.path)
-    return TlsServer(endpoint, configured.name)
-
-
-def build_caa_checker(settings: Settings, resolver: Resolver) -> CaaChecker:
-    """The checker for validations and issuance; where CAA only informs, it is waited for less."""
-    urls, deadline = Urls(settings.server.external_url), settings.validation.deadline
-    is_enforced = settings.validation.caa is CaaMode.ENFORCE
-    return CaaChecker(
-        resolver,
-        identities=settings.acme.caa_identities,
-        account_url=urls.account,
-        lifetime=deadline if is_enforced else min(deadline, _ADVISORY_CAA_LIFETIME),
-    )
-
-
-def _caa_policy(settings: Settings, resolver: Resolver) -> CaaPolicy | None:
-    mode = settings.validation.caa
-    if mode is CaaMode.OFF:
-        return None
-    return CaaPolicy(
-        checker=build_caa_checker(settings, resolver), is_enforced=mode is CaaMode.ENFORCE
+        caa=caa_of_validations(settings, resolver),
     )
 
 

@@ -24,6 +24,7 @@ import structlog
 
 from acme_server.workflow.authority import Authority, SigningIssuer
 from acme_server.workflow.blockedkeys import BlockedKeys
+from acme_server.workflow.caa import CaaUseCases
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.faults import fault
 from policy.csr import CertificateRequest, check_csr, jwk_thumbprint, parse_csr
@@ -99,6 +100,7 @@ class IssuanceUseCases:
         names: NameRules,
         owner: str,
         blocked_keys: BlockedKeys | None = None,
+        caa: CaaUseCases | None = None,
     ) -> None:
         self._issuances = issuances
         self._authority = authority
@@ -107,13 +109,14 @@ class IssuanceUseCases:
         self._names = names
         self._owner = owner
         self._blocked_keys = blocked_keys or BlockedKeys()
+        self._caa = caa
         self._running: set[asyncio.Task[Order]] = set()
 
     async def finalize(self, caller: Caller, order_id: OrderId, csr_der: bytes) -> Order:
         """The order with its certificate (RFC 8555, section 7.4).
 
-        Raises ServerError: BAD_CSR (the order stays ready), ORDER_NOT_READY, NOT_FOUND, or what
-        policy refuses. Once claimed, the issuance ends even if the caller goes away.
+        Raises ServerError: BAD_CSR (the order stays ready), ORDER_NOT_READY, NOT_FOUND, CAA,
+        DNS, or what policy refuses. Once claimed, the issuance ends even if the caller goes away.
         """
         csr = parse_csr(csr_der)
         found = await self._issuances.read(caller, order_id, jwk_thumbprint(csr.key))
@@ -129,6 +132,8 @@ class IssuanceUseCases:
             )
         profile = self._pinned_profile(order)
         check_csr(csr, order.identifiers, allows_must_staple=profile.allows_must_staple)
+        if self._caa is not None:
+            await self._caa.check(caller, order.identifiers, authorizations)
         request = IssuanceRequest(
             requester=f"account:{caller.account_id}",
             authentication="acme",

@@ -47,6 +47,14 @@ _EXTERNAL = "database: {url: postgresql://app:pw@db/acme}\n"
             "1:12: database.owner_url: is for an external database",
         ),
         (
+            "validation: {dnssec: resolver}",
+            "1:14: validation.dnssec: resolver needs validation.resolvers: name one",
+        ),
+        (
+            "validation: {dnssec: resolver, resolvers: [127.0.0.1, 10.0.0.53]}",
+            "1:32: validation.resolvers: anybody on the way to 10.0.0.53:53 could vouch for",
+        ),
+        (
             "validation: {caa: enforce}",
             "1:14: validation.caa: enforce needs acme.caa_identities: the names that domains",
         ),
