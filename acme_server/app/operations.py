@@ -18,12 +18,16 @@ from acme_server.config.settings import Settings
 from acme_server.config.values import AutoMasterKey
 from acme_server.workflow.inspection import DatabaseFacts, inspect
 from acme_server.workflow.reports import Reports
-from policy.model.errors import DatabaseUnavailable
+from acme_server.workflow.revocation import OperatorRevocations
+from policy.model.certificates import Certificate, RevocationReason
+from policy.model.errors import DatabaseUnavailable, ServerError
 from storage import backup as backups
+from storage.certificates import Certificates
 from storage.embedded import EmbeddedPostgresError, find_binaries, join_or_start, upgrade
 from storage.embedded.cluster import cluster_major
 from storage.migrations import MigrationError, migrate, pending_migrations
 from storage.pool import Database, LoginRefused
+from storage.revocations import Revocations
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -76,6 +80,29 @@ def use_database(
     """What ``work`` does with the database, as the role that serves. Raises OperationFailed."""
     with operator_database(settings, progress) as urls:
         return _complete(_use(urls, work))
+
+
+def revoke_certificate(
+    settings: Settings,
+    progress: Progress,
+    serial: bytes,
+    reason: RevocationReason,
+    operator: str,
+) -> Certificate | None:
+    """Revoke the certificate with this serial, and have the server publish the CRL that lists it;
+    None if none was issued. ``operator`` stands in the audit trail.
+
+    Raises OperationFailed, also for a certificate that is revoked already or has expired.
+    """
+
+    def revoke(database: Database) -> Awaitable[Certificate | None]:
+        use_case = OperatorRevocations(Revocations(database), Certificates(database))
+        return use_case.revoke(serial, reason, operator)
+
+    try:
+        return use_database(settings, progress, revoke)
+    except ServerError as refusal:
+        raise OperationFailed(refusal.detail) from refusal
 
 
 def inspect_database(url: str) -> DatabaseFacts:

@@ -1,4 +1,4 @@
-"""``certificate list`` and ``certificate show``."""
+"""``certificate list``, ``certificate show`` and ``certificate revoke``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import click
 from acme_server.cli.errors import CommandFailed
 from acme_server.cli.invocation import Invocation, operator_command
 from acme_server.cli.output import render_facts, render_table, show
-from acme_server.cli.parameters import DurationText, ObjectId, Serial, limit_option
-from acme_server.cli.questions import ask
+from acme_server.cli.parameters import DurationText, ObjectId, Reason, Serial, limit_option
+from acme_server.cli.questions import ask, operator_name, told
 
 if TYPE_CHECKING:
-    from policy.model.certificates import Certificate
+    from policy.model.certificates import Certificate, RevocationReason
 
 
 @click.group("certificate")
 def certificate_group() -> None:
-    """Look at certificates."""
+    """Look at certificates, and revoke them."""
 
 
 @certificate_group.command("list")
@@ -95,6 +95,36 @@ def show_certificate(invocation: Invocation, serial: bytes, pem: bool) -> None:
         document | {"pem": text},
         lambda: text if pem and text is not None else render_facts(document),
     )
+
+
+@certificate_group.command("revoke")
+@click.argument("serial", type=Serial())
+@click.option(
+    "--reason",
+    type=Reason(),
+    default="unspecified",
+    show_default=True,
+    help="Why, as in CRLs (RFC 5280). keyCompromise also blocks the key for good.",
+)
+@operator_command
+def revoke_certificate(invocation: Invocation, serial: bytes, reason: RevocationReason) -> None:
+    """Revoke a certificate by its serial, in hexadecimal.
+
+    The running server publishes the CRL that lists it within seconds; without one, the next start
+    does.
+    """
+    from acme_server.app import operations
+    from acme_server.cli.documents import certificate_document
+
+    settings = invocation.settings()
+    with told():
+        revoked = operations.revoke_certificate(
+            settings, invocation.progress, serial, reason, operator_name()
+        )
+    if revoked is None:
+        raise CommandFailed(f"no certificate with the serial {serial.hex()} was issued")
+    document = certificate_document(revoked)
+    invocation.answer(document, lambda: render_facts(document))
 
 
 def to_pem(der: bytes) -> str:

@@ -103,7 +103,7 @@ def certificate_document(certificate: Certificate) -> Document:
         "account": None if account is None else encode_id(account),
         "order": None if order is None else encode_id(order),
         "revoked_at": certificate.revoked_at,
-        "revocation_reason": None if reason is None else reason.name.lower(),
+        "revocation_reason": None if reason is None else reason.word,
         "fingerprint": None if signed is None else hashlib.sha256(signed).hexdigest(),
     }
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
+
+if TYPE_CHECKING:
+    from policy.model.certificates import RevocationReason
 
 _SERIAL = re.compile(r"(?:0x)?([0-9a-f]{2,40})", re.ASCII)
 
@@ -65,6 +68,25 @@ class DurationText(click.ParamType):  # type: ignore[type-arg] # generic in rece
             return parse_duration(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Reason(click.ParamType):  # type: ignore[type-arg] # generic in recent versions only
+    """A reason for a revocation, as RFC 5280 writes it."""
+
+    name = "reason"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> RevocationReason:
+        """The reason; refuses those that are not for certificates of servers."""
+        from policy.revocation import OPERATOR_REASONS
+
+        wanted = str(value).lower().replace("_", "").replace("-", "")
+        for reason in OPERATOR_REASONS:
+            if reason.word.lower() == wanted:
+                return reason
+        words = ", ".join(reason.word for reason in OPERATOR_REASONS)
+        return self.fail(f"{value!r} is none of {words}", param, ctx)
 
 
 limit_option: Callable[[Any], Any] = click.option(

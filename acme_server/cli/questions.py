@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +24,14 @@ def ask(invocation: Invocation, question: Callable[[Reports], Awaitable[T]]) -> 
     settings = invocation.settings()
     with told():
         return operations.ask(settings, invocation.progress, question)
+
+
+def operator_name() -> str:
+    """Who runs the command, for the audit trail: the account before sudo, else the process's."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 @contextmanager

@@ -59,7 +59,8 @@ class RevocationUseCases:
         reason = check_reason(reason_code)
         certificate = parse_certificate(unverified_certificate)
         outcome = await self._revocations.revoke_for(caller, certificate, reason)
-        _conclude(outcome, certificate, reason)
+        _check(outcome)
+        _told(certificate, reason)
 
     async def revoke_with(
         self,
@@ -76,7 +77,8 @@ class RevocationUseCases:
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         proof = KeyProof(thumbprint, hashlib.sha256(spki).digest())
         outcome = await self._revocations.revoke_with(proof, certificate, reason)
-        _conclude(outcome, certificate, reason)
+        _check(outcome)
+        _told(certificate, reason)
 
 
 class OperatorRevocations:
@@ -101,7 +103,7 @@ class OperatorRevocations:
         outcome = await self._revocations.revoke_by_operator(
             certificate, _thumbprint_of(der), reason, operator
         )
-        _conclude(outcome, certificate, reason)
+        _check(outcome)
         return await self._certificates.find_by_serial(serial)
 
 
@@ -111,9 +113,10 @@ def _thumbprint_of(der: bytes) -> bytes:
     return jwk_thumbprint(parse_certificate_key(spki))
 
 
-def _conclude(
-    outcome: RevocationOutcome, certificate: UnverifiedCertificate, reason: RevocationReason
-) -> None:
+def _check(outcome: RevocationOutcome) -> None:
     if outcome is not RevocationOutcome.REVOKED:
         raise ServerError(*_REFUSALS[outcome])
+
+
+def _told(certificate: UnverifiedCertificate, reason: RevocationReason) -> None:
     _log.info("certificate_revoked", serial=certificate.serial.hex(), reason=reason.word)
