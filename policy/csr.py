@@ -9,6 +9,7 @@ reader, see ``policy.requestedextensions``.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from policy import der
 from policy.keys import CertificateKey, parse_certificate_key
 from policy.model.errors import ErrorKind, ServerError
-from policy.model.identifiers import Identifier
+from policy.model.identifiers import Identifier, IdentifierType
 from policy.names import parse_identifier
 from policy.requestedextensions import ExtensionRefused, RequestedExtensions, read_extensions
 
@@ -150,7 +151,7 @@ def _read_extensions(attributes: bytes) -> RequestedExtensions:
 def _identifiers(
     unverified_names: Iterable[tuple[str, str]] | None, common_name: str | None
 ) -> frozenset[Identifier]:
-    named = None if common_name is None else _identifier("dns", common_name)
+    named = None if common_name is None else _identifier(_kind_of(common_name), common_name)
     if unverified_names is None:
         if named is None:
             raise _bad("it has no subject alternative names")
@@ -162,6 +163,15 @@ def _identifiers(
     if named is not None and named not in names:
         raise _bad("its common name is none of its subject alternative names")
     return names
+
+
+def _kind_of(common_name: str) -> str:
+    """Requests for an address have its text as their common name."""
+    try:
+        ipaddress.ip_address(common_name)
+    except ValueError:
+        return IdentifierType.DNS
+    return IdentifierType.IP
 
 
 def _identifier(kind: str, value: str) -> Identifier:

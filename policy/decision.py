@@ -157,15 +157,21 @@ def _refusal_of_proofs(facts: _Facts) -> str | None:
         proofs = [proof for proof in proofs if proof.validated_at >= facts.now - oldest]
     proven = {proof.identifier for proof in proofs}
     by_dns = {proof.identifier for proof in proofs if _is_dns(proof)}
+    directly = {proof.identifier for proof in proofs if not _is_dns(proof)}
     for identifier in facts.template.identifiers:
-        if identifier.base not in (by_dns if identifier.is_wildcard else proven):
+        if identifier.is_wildcard:
+            suited = by_dns
+        else:
+            suited = directly if identifier.type is IdentifierType.IP else proven
+        if identifier.base not in suited:
             recently = "" if oldest is None else f" within the last {oldest.days} days"
             return f"control of {identifier.value} is not proven{recently}"
     return None
 
 
 def _is_dns(proof: ProofFacts) -> bool:
-    """Only the DNS proves control of all names below one (RFC 8555, section 7.1.3)."""
+    """Only the DNS proves control of all names below one (RFC 8555, section 7.1.3), and it proves
+    nothing about addresses (RFC 8738, section 7)."""
     return proof.method.startswith("dns-")
 
 

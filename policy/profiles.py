@@ -91,7 +91,7 @@ class Profile:
     extended_key_usages: tuple[str, ...] = (SERVER_AUTH,)
     subject: SubjectPattern = field(default_factory=SubjectPattern)
     common_name: CommonName = CommonName.NONE
-    identifier_types: frozenset[IdentifierType] = frozenset({IdentifierType.DNS})
+    identifier_types: frozenset[IdentifierType] = frozenset({IdentifierType.DNS, IdentifierType.IP})
     maximum_identifiers: int = 100
     policies: tuple[str, ...] = ()
     keys: KeyRules = field(default_factory=KeyRules)

@@ -15,7 +15,7 @@ from policy import decision
 from policy.blocklists import KeyBlocklist, make_blocklist, modulus_hash, spki_hash
 from policy.decision import Allowed, Denied
 from policy.keys import KeyRules
-from policy.model.identifiers import Identifier
+from policy.model.identifiers import Identifier, IdentifierType
 from policy.names import NameRules
 from policy.profiles import CONFIGURED, SERVICE, TLS_SERVER
 from policy.shippedprofiles import SHIPPED
@@ -76,8 +76,19 @@ DENIED = {
     "a name not allowed": ("names", GOOD, PROOFS, NameRules(allowed=frozenset({"corp.example"}))),
     "an address in a profile of names": (
         "names",
-        _changed(identifiers=ip("192.0.2.1")),
+        _changed(
+            identifiers=ip("192.0.2.1"),
+            profile=dataclasses.replace(
+                TLS_SERVER, identifier_types=frozenset({IdentifierType.DNS})
+            ),
+        ),
         [Proof(ip("192.0.2.1")[0], "http-01")],
+        NameRules(ip=True),
+    ),
+    "an address by a method of names": (
+        "control",
+        _changed(identifiers=ip("192.0.2.1")),
+        [Proof(ip("192.0.2.1")[0], "dns-01")],
         NameRules(ip=True),
     ),
     "an address where none is served": (

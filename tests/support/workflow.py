@@ -159,7 +159,7 @@ async def build_house(database: Database, master_key: MasterKey | None = None) -
     await installation.establish(NEW_AUTHORITY, STATUS_URL)
     authority = await installation.load(STATUS_URL)
     rules = OrderRules(
-        names=NameRules(),
+        names=NameRules(ip=True),
         max_identifiers=100,
         profiles={TLS_SERVER.name: TLS_SERVER},
         default_profile=TLS_SERVER.name,

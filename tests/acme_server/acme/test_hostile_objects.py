@@ -112,7 +112,7 @@ ORDERS: dict[str, object] = {
     },
     "O057 in the past": {**order_for("a.example"), "notAfter": "2001-01-01T00:00:00Z"},
 }
-TYPES = ("DNS", "dnsName", "email", "", "ip", "dns ", "permanent-identifier")
+TYPES = ("DNS", "dnsName", "email", "", "IP", "dns ", "permanent-identifier")
 
 
 async def test_hostile_names_and_times_are_refused(house: House) -> None:
