@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_network
@@ -94,6 +95,7 @@ class Lab:
     # None: CAA is off; else whether it is enforced.
     caa: bool | None = None
     caa_lifetime: timedelta = PATIENT
+    account_url: Callable[[AccountId], str] = account_url
     contacts: list[tuple[str, Endpoint]] = field(default_factory=list)
 
     async def validate(self, task: ValidationTask) -> Verdict:
@@ -144,7 +146,7 @@ class Lab:
         return CaaChecker(
             resolver or self.resolver(),
             identities=(CAA_IDENTITY,),
-            account_url=account_url,
+            account_url=self.account_url,
             lifetime=self.caa_lifetime,
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
 
 import dns.rrset
 import pytest
@@ -11,47 +10,17 @@ from structlog.testing import capture_logs
 
 from acme_server.workflow.caa import CaaUseCases
 from policy.model.accounts import Caller
-from policy.model.authorizations import ValidationTask
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.ids import AccountId
 from policy.model.orders import Order
-from storage.caachecks import CaaChecks
 from storage.pool import Database
+from support.caa import caa_use_cases, checking_house
 from support.dns import DnsServer, Question, failing, reply, silent, wire
 from support.validation import CAA_IDENTITY, PATIENT, SHORT, Lab, account_url
 from support.workflow import House, build_house
-from validators.registry import Validators
-from validators.trace import Trace
 
 NOBODY = '0 issue ";"'
 OURS = f'0 issue "{CAA_IDENTITY}"'
-
-
-class Later:
-    """A clock that is ahead."""
-
-    def __init__(self, ahead: timedelta) -> None:
-        self._ahead = ahead
-
-    def now(self) -> datetime:
-        """The time, later."""
-        return datetime.now(UTC) + self._ahead
-
-
-class Proven:
-    """Every challenge is proven; CAA is checked for real."""
-
-    async def prove(self, task: ValidationTask, trace: Trace) -> None:
-        """Proves."""
-
-
-class CaaValidators(Validators):
-    """Real validators, of which only the check of CAA goes out."""
-
-    def __init__(self, lab: Lab) -> None:
-        proven = dict.fromkeys(("http-01", "dns-01", "tls-alpn-01"), Proven())
-        caa = lab.validators()._caa
-        super().__init__(proven, deadline=PATIENT, caa=caa)
 
 
 @pytest.fixture
@@ -68,30 +37,6 @@ def lab(dns_server: DnsServer) -> Lab:
 @pytest.fixture
 async def house(database: Database, lab: Lab) -> House:
     return await checking_house(database, lab)
-
-
-async def checking_house(database: Database, lab: Lab) -> House:
-    """A house whose validations check CAA as the lab says."""
-    house = await build_house(database)
-    house.worker._validators = CaaValidators(lab)
-    return house
-
-
-def use_cases(
-    house: House,
-    lab: Lab,
-    *,
-    hours: float = 0,
-    is_enforced: bool = True,
-    patience: timedelta = PATIENT,
-) -> CaaUseCases:
-    return CaaUseCases(
-        lab.caa_checker(),
-        CaaChecks(house.database),
-        Later(timedelta(hours=hours)),
-        is_enforced=is_enforced,
-        patience=patience,
-    )
 
 
 async def check(house: House, caller: Caller, order: Order, cases: CaaUseCases) -> None:
@@ -115,7 +60,7 @@ async def test_a_check_of_a_validation_holds_for_eight_hours(
     order = await house.ready_order(caller, "www.example.test")
     dns_server.asked.clear()
 
-    await check(house, caller, order, use_cases(house, lab, hours=hours))
+    await check(house, caller, order, caa_use_cases(house, lab, hours=hours))
 
     assert bool(dns_server.asked) is asks
 
@@ -134,7 +79,7 @@ async def test_a_check_holds_for_the_lifetime_of_its_records_if_that_is_longer(
     order = await house.ready_order(caller, "www.example.test")
     dns_server.asked.clear()
 
-    await check(house, caller, order, use_cases(house, lab, hours=hours))
+    await check(house, caller, order, caa_use_cases(house, lab, hours=hours))
 
     assert bool(dns_server.asked) is asks
 
@@ -146,7 +91,7 @@ async def test_what_is_forbidden_meanwhile_is_refused(
     order = await house.ready_order(caller, "www.example.test")
     dns_server.add("example.test", "CAA", NOBODY)
 
-    error = await refusal(house, caller, order, use_cases(house, lab, hours=9))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab, hours=9))
 
     assert error.kind is ErrorKind.CAA
     assert error.identifier == order.identifiers[0]
@@ -166,7 +111,7 @@ async def test_each_of_thirty_names_is_checked(
     dns_server.asked.clear()
     dns_server.script(names[17], "CAA", lambda q: [wire(reply(q, f"{names[17]}. CAA {NOBODY}"))])
 
-    error = await refusal(house, caller, order, use_cases(house, lab, hours=9))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab, hours=9))
 
     assert set(names) <= set(dns_server.names_asked("CAA"))
     assert error.kind is ErrorKind.CAA
@@ -182,7 +127,7 @@ async def test_several_objections_are_subproblems_of_one(
     dns_server.add(names[0], "CAA", NOBODY)
     dns_server.script(names[1], "CAA", failing("SERVFAIL"))
 
-    error = await refusal(house, caller, order, use_cases(house, lab, hours=9))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab, hours=9))
 
     found = {sub.identifier.value: sub.kind for sub in error.subproblems if sub.identifier}
     assert error.kind is ErrorKind.CAA
@@ -197,7 +142,7 @@ async def test_a_lookup_that_fails_is_no_permission(
     order = await house.ready_order(caller, "www.example.test")
     dns_server.script("www.example.test", "CAA", failing("SERVFAIL"))
 
-    error = await refusal(house, caller, order, use_cases(house, lab, hours=9))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab, hours=9))
 
     assert error.kind is ErrorKind.DNS
 
@@ -209,7 +154,7 @@ async def test_lookups_that_take_too_long_are_no_permission(
     order = await house.ready_order(caller, "www.example.test")
     dns_server.script("www.example.test", "CAA", silent)
 
-    error = await refusal(house, caller, order, use_cases(house, lab, hours=9, patience=SHORT))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab, hours=9, patience=SHORT))
 
     assert error.kind is ErrorKind.DNS
     assert "finalize the order again" in error.detail
@@ -222,7 +167,7 @@ async def test_a_wildcard_and_its_base_are_checked_apart(
     order = await house.ready_order(caller, "example.test", "*.example.test")
     dns_server.add("example.test", "CAA", OURS, '0 issuewild ";"')
 
-    error = await refusal(house, caller, order, use_cases(house, lab, hours=9))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab, hours=9))
 
     assert [sub.identifier and sub.identifier.value for sub in error.subproblems] == [
         "*.example.test"
@@ -242,7 +187,7 @@ async def test_the_account_and_the_method_of_the_proof_count(
     )
     dns_server.add("two.example.test", "CAA", f'0 issue "{CAA_IDENTITY}; accounturi={url}0"')
 
-    error = await refusal(house, caller, order, use_cases(house, lab, hours=9))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab, hours=9))
 
     assert [sub.cause for sub in error.subproblems] == ["caa_account"]
 
@@ -256,7 +201,7 @@ async def test_a_validation_without_a_check_is_followed_by_one(
     order = await house.ready_order(caller, "www.example.test")
     dns_server.add("www.example.test", "CAA", NOBODY)
 
-    error = await refusal(house, caller, order, use_cases(house, lab))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab))
 
     assert error.kind is ErrorKind.CAA
 
@@ -270,7 +215,7 @@ async def test_an_objection_while_caa_only_informed_counts_once_it_is_enforced(
     caller = await house.caller()
     order = await house.ready_order(caller, "www.example.test")
 
-    error = await refusal(house, caller, order, use_cases(house, lab))
+    error = await refusal(house, caller, order, caa_use_cases(house, lab))
 
     assert error.kind is ErrorKind.CAA
 
@@ -281,7 +226,7 @@ async def test_advisory_checks_are_logged_and_not_waited_for(
     caller = await house.caller()
     order = await house.ready_order(caller, "www.example.test")
     dns_server.add("www.example.test", "CAA", NOBODY)
-    cases = use_cases(house, lab, hours=9, is_enforced=False)
+    cases = caa_use_cases(house, lab, hours=9, is_enforced=False)
     dns_server.asked.clear()
 
     with capture_logs() as logs:
@@ -299,7 +244,7 @@ async def test_advisory_checks_that_take_too_long_are_given_up(
     caller = await house.caller()
     order = await house.ready_order(caller, "www.example.test")
     dns_server.script("www.example.test", "CAA", silent)
-    cases = use_cases(house, lab, hours=9, is_enforced=False, patience=SHORT)
+    cases = caa_use_cases(house, lab, hours=9, is_enforced=False, patience=SHORT)
 
     with capture_logs() as logs:
         await check(house, caller, order, cases)
@@ -314,7 +259,7 @@ async def test_advisory_checks_of_fresh_validations_cost_nothing(
     caller = await house.caller()
     order = await house.ready_order(caller, "www.example.test")
     dns_server.asked.clear()
-    cases = use_cases(house, lab, hours=7, is_enforced=False)
+    cases = caa_use_cases(house, lab, hours=7, is_enforced=False)
 
     await check(house, caller, order, cases)
     await cases.drain(PATIENT.total_seconds())
