@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from policy.baseline import DOMAIN_VALIDATED
 from policy.keys import KeyRules
+from policy.model.identifiers import IdentifierType
 from policy.profiles import (
     CLIENT_AUTH,
     CODE_SIGNING,
@@ -21,8 +22,7 @@ from policy.profiles import (
 _SIGNATURE_ONLY: Mapping[str, frozenset[str]] = MappingProxyType(
     {"ec": frozenset({DIGITAL_SIGNATURE}), "rsa": frozenset({DIGITAL_SIGNATURE})}
 )
-
-
+_NAMES_ONLY = frozenset({IdentifierType.DNS})
 _DAY = timedelta(days=1)
 
 _PROFILES = (
@@ -49,6 +49,7 @@ _PROFILES = (
         description="Clients that show a certificate to TLS servers.",
         key_usages=_SIGNATURE_ONLY,
         extended_key_usages=(CLIENT_AUTH,),
+        identifier_types=_NAMES_ONLY,
         common_name=CommonName.FIRST_NAME,
         validity=365 * _DAY,
         maximum_validity=365 * _DAY,
@@ -58,6 +59,7 @@ _PROFILES = (
         description="Signatures over software; a human approves each certificate.",
         key_usages=_SIGNATURE_ONLY,
         extended_key_usages=(CODE_SIGNING,),
+        identifier_types=_NAMES_ONLY,
         common_name=CommonName.FIRST_NAME,
         maximum_identifiers=1,
         # A signature over software outlives the connection that it came by.
@@ -74,6 +76,7 @@ _PROFILES = (
         maximum_validity=398 * _DAY,
         key_usages=_SIGNATURE_ONLY,
         policies=(DOMAIN_VALIDATED,),
+        identifier_types=_NAMES_ONLY,
         keys=KeyRules(curves=frozenset({"secp256r1", "secp384r1"})),
         is_public=True,
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -16,12 +17,14 @@ from acme_server.web.urls import Urls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryMeta:
-    """What the directory says about the service; None and empty are left out."""
+    """What the directory says about the service; None and empty are left out. ``profiles`` are
+    descriptions by name (draft-ietf-acme-profiles)."""
 
     terms_of_service: str | None = None
     website: str | None = None
     caa_identities: tuple[str, ...] = ()
     external_account_required: bool = False
+    profiles: Mapping[str, str] = field(default_factory=dict)
 
 
 class DirectoryResources:
@@ -69,6 +72,7 @@ def _directory(urls: Urls, meta: DirectoryMeta) -> dict[str, Any]:
         "website": meta.website,
         "caaIdentities": meta.caa_identities,
         "externalAccountRequired": meta.external_account_required,
+        "profiles": dict(meta.profiles),
     }
     document["meta"] = {name: value for name, value in about.items() if value}
     return document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from acme_server.acme.accounts import AccountResources
@@ -28,7 +28,7 @@ from acme_server.workflow.nonces import NonceUseCases
 from acme_server.workflow.orders import OrderUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from acme_server.workflow.revocation import RevocationUseCases
-from policy.keys import check_account_key
+from policy.keys import AccountKey, check_account_key
 from policy.model.errors import CallerStale, ErrorKind, ServerError
 from policy.model.ids import parse_id
 
@@ -62,12 +62,13 @@ class AcmeFrontEnd:
         revocations: RevocationUseCases,
         key_changes: KeyChangeUseCases,
         nonces: NonceUseCases,
+        check_key: Callable[[AccountKey], None] = check_account_key,
     ) -> None:
         self._urls = urls
         self._terms = meta.terms_of_service
         self._nonces = nonces
         self._index = ("Link", f'<{urls.directory}>;rel="index"')
-        self._gate = Gate(accounts, nonces, urls, check_account_key)
+        self._gate = Gate(accounts, nonces, urls, check_key)
         self._directory = DirectoryResources(self._gate, urls, meta)
         self._accounts = AccountResources(self._gate, accounts, orders, urls)
         self._orders = OrderResources(self._gate, orders, issuance, urls)

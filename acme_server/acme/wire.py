@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,13 +26,13 @@ from policy.model.identifiers import Identifier
 from policy.model.orders import Order, OrderStatus
 
 _PAYLOAD = "The payload"
-
 # Stricter than fromisoformat, which knows more of ISO 8601: basic formats, weeks, decimal commas.
 _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,20})?"
     r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAccountPayload:
@@ -174,11 +175,12 @@ def render_account(account: Account, urls: Urls) -> dict[str, Any]:
 
 
 def render_order(order: Order, urls: Urls) -> dict[str, Any]:
-    """RFC 8555, section 7.1.3."""
+    """RFC 8555, section 7.1.3, and the profile of draft-ietf-acme-profiles."""
     document: dict[str, Any] = {
         "status": order.status.value,
         "expires": render_time(order.expires_at),
         "identifiers": [_render_identifier(identifier) for identifier in order.identifiers],
+        "profile": order.profile,
         "authorizations": [urls.authorization(id_) for id_ in order.authorization_ids],
         "finalize": urls.finalize(order.id),
     }

@@ -9,14 +9,15 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from acme_server.app.lookups import build_resolver, caa_of_orders, caa_of_validations
+from acme_server.config.profiles import offered_profiles
 from acme_server.config.settings import Settings
 from acme_server.config.values import NetworkPolicyMode
 from acme_server.workflow.authority import Authority, Installation
+from acme_server.workflow.blockedkeys import BlockedKeys
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.sealing import MasterKey
 from policy.names import NameRules
-from policy.profiles import TLS_SERVER, Profile
 from storage.authorizations import Authorizations
 from storage.issuances import Issuances
 from storage.issuers import Issuers
@@ -59,12 +60,13 @@ class Core:
     secrets: SealedSecrets
     authorizations: Authorizations
     issuance: IssuanceUseCases
+    blocked_keys: BlockedKeys
     clock: SystemClock
     owner: str
 
 
 async def open_core(context: ProcessContext) -> Core:
-    """Connect and load the CA. Raises DatabaseUnavailable, AuthorityError."""
+    """Connect and load the CA. Raises DatabaseUnavailable, AuthorityError, BlocklistRefused."""
     settings = context.settings
     database = await open_database(settings, context.database_url)
     clock = SystemClock()
@@ -72,6 +74,10 @@ async def open_core(context: ProcessContext) -> Core:
     master_key = MasterKey.from_text(context.master_key)
     installation = Installation(Issuers(database), secrets, master_key, clock)
     authority = await installation.load(settings.server.status_url)
+    profiles = offered_profiles(settings)
+    authority.check_profiles(profiles.values())
+    blocked = blocked_keys(settings)
+    blocked.reload()
     return Core(
         settings=settings,
         database=database,
@@ -84,14 +90,22 @@ async def open_core(context: ProcessContext) -> Core:
             Issuances(database),
             authority,
             clock,
-            profiles(settings),
+            profiles,
             names=name_rules(settings),
             owner=context.owner,
+            blocked_keys=blocked,
             caa=caa_of_orders(settings, database, clock),
         ),
+        blocked_keys=blocked,
         clock=clock,
         owner=context.owner,
     )
+
+
+def blocked_keys(settings: Settings) -> BlockedKeys:
+    """The operator's lists of keys that nobody may use, not read yet."""
+    policy = settings.policy
+    return BlockedKeys(keys=policy.blocked_keys, weak_keys=policy.weak_keys)
 
 
 async def open_database(settings: Settings, url: str, *, max_size: int | None = None) -> Database:
@@ -107,20 +121,12 @@ async def open_database(settings: Settings, url: str, *, max_size: int | None = 
     )
 
 
-def profiles(settings: Settings) -> dict[str, Profile]:
-    """The profiles that clients may ask for, by name."""
-    lifetime = settings.ca.certificate_lifetime
-    backdate = min(TLS_SERVER.backdate, lifetime / 4)
-    profile = Profile(
-        name=TLS_SERVER.name, validity=lifetime, maximum_validity=lifetime, backdate=backdate
-    )
-    return {profile.name: profile}
-
-
 def name_rules(settings: Settings) -> NameRules:
     """Which names this installation serves to its clients."""
     acme = settings.acme
-    return NameRules(allowed=frozenset(acme.allowed_names), denied=frozenset(acme.denied_names))
+    return NameRules(
+        allowed=frozenset(acme.allowed_names), denied=frozenset(acme.denied_names), ip=True
+    )
 
 
 def build_validators(settings: Settings) -> Validators:

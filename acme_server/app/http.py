@@ -19,8 +19,8 @@ from acme_server.app.context import (
     build_validators,
     name_rules,
     open_core,
-    profiles,
 )
+from acme_server.config.profiles import default_profile, offered_profiles
 from acme_server.config.settings import Settings
 from acme_server.config.values import TlsFiles, TlsMode
 from acme_server.status.server import StatusFrontEnd
@@ -35,6 +35,7 @@ from acme_server.workers.validation import ValidationWorker
 from acme_server.workflow.accounts import AccountUseCases
 from acme_server.workflow.authority import Authority
 from acme_server.workflow.authorizations import AuthorizationUseCases
+from acme_server.workflow.blockedkeys import BlocklistRefused
 from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.external_accounts import ExternalAccountUseCases
 from acme_server.workflow.key_changes import KeyChangeUseCases
@@ -45,7 +46,6 @@ from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.revocation import RevocationUseCases
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
 from policy.model.errors import DatabaseUnavailable
-from policy.profiles import TLS_SERVER
 from storage.accounts import Accounts
 from storage.certificates import Certificates
 from storage.external_accounts import ExternalAccounts
@@ -103,7 +103,12 @@ class HttpWorker:
             self._follower = asyncio.get_running_loop().create_task(self._follow_certificate())
 
     async def reload(self) -> None:
-        """Take up TLS files that changed; those that can't be used leave the old ones in place."""
+        """Take up lists of blocked keys and TLS files that changed; what can't be used leaves the
+        old ones in place."""
+        try:
+            self._core.blocked_keys.reload()
+        except BlocklistRefused as error:
+            _log.error("blocklist_not_reloaded", reason=str(error))
         if self._tls is None:
             return
         try:
@@ -192,7 +197,9 @@ def _acme_front_end(
             website=acme.website,
             caa_identities=acme.caa_identities,
             external_account_required=acme.external_account_required,
+            profiles={name: profile.description for name, profile in rules.profiles.items()},
         ),
+        check_key=core.blocked_keys.check_account_key,
         accounts=accounts,
         orders=OrderUseCases(Orders(database), core.clock, rules),
         authorizations=AuthorizationUseCases(core.authorizations, validation),
@@ -210,13 +217,14 @@ def _order_rules(settings: Settings, authority: Authority) -> OrderRules:
     return OrderRules(
         names=name_rules(settings),
         max_identifiers=acme.max_identifiers,
-        profiles=profiles(settings),
-        default_profile=TLS_SERVER.name,
+        profiles=offered_profiles(settings),
+        default_profile=default_profile(settings),
         issuer_not_after=authority.active.facts.not_after,
         challenge_types=tuple(kind.value for kind in acme.challenge_types),
         order_lifetime=acme.order_lifetime,
         pending_lifetime=acme.pending_authorization_lifetime,
         reuses_authorizations=acme.authorization_reuse,
+        authorization_lifetime=acme.authorization_lifetime,
     )
 
 

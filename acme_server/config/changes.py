@@ -24,3 +24,5 @@ def changes_between(old: Settings, new: Settings) -> Iterator[Change]:
         value = attrgetter(declared.key)
         if value(old) != value(new):
             yield Change(declared.key, declared.is_live)
+    if old.profiles != new.profiles:
+        yield Change("profiles", is_live=True)

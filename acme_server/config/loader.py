@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,13 @@ from acme_server.config.decoding import Decoded
 from acme_server.config.documents import RawMapping, RawScalar, parse_document, read_file
 from acme_server.config.environment import read_environment
 from acme_server.config.problems import ConfigurationError, Place, Problem
+from acme_server.config.profilekinds import ProfileName
+from acme_server.config.profilesettings import SECTION as PROFILES
+from acme_server.config.profilesettings import build_table, declarations_of
 from acme_server.config.rules import check_rules
 from acme_server.config.settings import ROOT_DATA_DIR, Settings
 from acme_server.config.values import TlsMode
+from policy.shippedprofiles import SHIPPED
 
 DECLARED: Mapping[str, Declaration] = {item.key: item for item in declarations(Settings)}
 
@@ -44,13 +48,20 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 def load_configuration(path: Path | None, environ: Mapping[str, str]) -> Configuration:
     """``load_settings`` that also tells where each value comes from."""
     decoded = Decoded()
-    is_whole = path is None or _read_file(path, decoded)
-    overrides, problems = read_environment(environ, DECLARED)
+    root = RawMapping(Place("")) if path is None else _read_file(path, decoded)
+    is_whole = root is not None
+    names = _take_profile_names(root, decoded) if root is not None else []
+    declared = dict(DECLARED) | {
+        item.key: item for name in (*SHIPPED, *names) for item in declarations_of(name)
+    }
+    if root is not None:
+        decoded.read(root, declared)
+    overrides, problems = read_environment(environ, declared)
     decoded.problems += problems
-    decoded.read(overrides, DECLARED)
+    decoded.read(overrides, declared)
 
     is_lab = path is None and "server.external_url" not in decoded.places
-    settings = build_settings(decoded.values, is_lab=is_lab)
+    settings = build_settings(decoded.values, is_lab=is_lab, profiles=names)
     if is_whole:
         _apply_rules(settings, decoded, path)
     if decoded.problems:
@@ -58,8 +69,11 @@ def load_configuration(path: Path | None, environ: Mapping[str, str]) -> Configu
     return Configuration(settings, decoded.places)
 
 
-def build_settings(values: Mapping[str, Any], *, is_lab: bool) -> Settings:
-    """The settings with ``values`` by key, and defaults for the rest."""
+def build_settings(
+    values: Mapping[str, Any], *, is_lab: bool, profiles: Sequence[str] = ()
+) -> Settings:
+    """The settings with ``values`` by key, and defaults for the rest. ``profiles`` are the names
+    of those that the configuration has, besides the ones that have values."""
     complete = {
         key: declared.lab if is_lab and declared.lab is not MISSING else declared.default
         for key, declared in DECLARED.items()
@@ -76,7 +90,14 @@ def build_settings(values: Mapping[str, Any], *, is_lab: bool) -> Settings:
                     if key.startswith(prefix)
                 }
             )
-    return Settings(lab=is_lab, data_dir=complete["data_dir"], **sections)
+    given = (key.split(".")[1] for key in values if key.startswith(f"{PROFILES}."))
+    names = dict.fromkeys((*profiles, *given))
+    return Settings(
+        lab=is_lab,
+        data_dir=complete["data_dir"],
+        profiles=build_table(names, values),
+        **sections,
+    )
 
 
 def _derive(complete: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -101,16 +122,30 @@ def _origin(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://{shown}" + ("" if is_default else f":{port}")
 
 
-def _read_file(path: Path, decoded: Decoded) -> bool:
-    """Take in the file; whether there was anything to take in."""
+def _read_file(path: Path, decoded: Decoded) -> RawMapping | None:
+    """The tree of the file; None where there is nothing to take in."""
     try:
         root, problems = _read_root(path)
     except ConfigurationError as error:
         decoded.problems += error.problems
-        return False
+        return None
     decoded.problems += problems
-    decoded.read(root, DECLARED)
-    return True
+    return root
+
+
+def _take_profile_names(root: RawMapping, decoded: Decoded) -> list[str]:
+    """The names of the profiles in the tree; those that can't be names are refused and taken out
+    of it."""
+    _, section = root.entries.get(PROFILES, (None, None))
+    if not isinstance(section, RawMapping):
+        return []
+    for name, (place, _) in list(section.entries.items()):
+        try:
+            ProfileName().parse(name)
+        except ValueError as error:
+            decoded.refuse(f"{PROFILES}.{name}", place, str(error))
+            del section.entries[name]
+    return list(section.entries)
 
 
 def _read_root(path: Path) -> tuple[RawMapping, list[Problem]]:

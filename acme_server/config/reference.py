@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from acme_server.config.declaration import Declaration, declarations
+from acme_server.config.profilesettings import declarations_of
 from acme_server.config.settings import DATA_DIR, Settings
 
 _INTRODUCTION = """\
@@ -34,6 +35,20 @@ _INTRODUCTION = """\
   configuration if the new one is refused. The other settings need a restart.
 """
 
+_PROFILES_TEXT = """\
+## profiles
+
+Certificate profiles by name: those that come with the server changed, or others added. What is
+empty is as in the profile that it is based on. [profiles.md](profiles.md) explains more, and
+`acme-server profile list` shows what they come to. Those in `acme.profiles` are offered.
+"""
+
+_EXAMPLE_PROFILES = """
+# Certificate profiles by name, changed or added; docs/profiles.md explains them.
+profiles:
+  # NAME:
+"""
+
 _EXAMPLE_INTRODUCTION = """\
 # All settings of acme-server with their defaults; what you don't change can be left out.
 # docs/configuration.md explains more.
@@ -47,6 +62,7 @@ def configuration_page() -> str:
     for section, text, settings in _sections():
         heading = f"## {section}" if section else "## At the top"
         parts += [heading + "\n", f"{text}\n" if text else "", _table(settings)]
+    parts += [_PROFILES_TEXT, _table(list(declarations_of("NAME")))]
     return "\n".join(part for part in parts if part)
 
 
@@ -57,6 +73,8 @@ def example_file() -> str:
         if section:
             parts.append(f"\n# {text.replace('`', '')}\n{section}:\n")
         parts += [_example(declared, "  " if section else "") for declared in settings]
+    parts.append(_EXAMPLE_PROFILES)
+    parts += [_commented(declared) for declared in declarations_of("NAME")]
     return "".join(parts)
 
 
@@ -110,6 +128,12 @@ def _example(declared: Declaration, indent: str) -> str:
     )
     value = "" if declared.default is None else f" {_yaml(_example_value(declared))}"
     return "".join(f"{indent}# {line}\n" for line in comment) + f"{indent}{name}:{value}\n"
+
+
+def _commented(declared: Declaration) -> str:
+    """The example of a setting below a name of the user's choice, with a mark before each line."""
+    lines = _example(declared, "      ").splitlines()
+    return "".join(f"  # {line[4:]}\n" for line in lines)
 
 
 def _example_value(declared: Declaration) -> object:

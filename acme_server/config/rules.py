@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import combinations
 
 from acme_server.config.addresses import host_of, is_local
 from acme_server.config.kinds import render_duration
+from acme_server.config.profiles import all_profiles, profile_faults
 from acme_server.config.settings import Settings
 from acme_server.config.values import AutoMasterKey, CaaMode, DnssecMode, Endpoint, TlsMode
+from policy.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,51 @@ def _durations(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]
             )
 
 
+def _profiles(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    for name, fault in profile_faults(settings):
+        yield Finding((f"profiles.{name}.{fault.field}", f"profiles.{name}"), fault.text)
+    issuing = settings.ca.issuing_lifetime
+    for name, own in settings.profiles:
+        if own.validity is not None and own.validity >= issuing:
+            yield Finding(
+                (f"profiles.{name}.validity", "ca.issuing_lifetime"),
+                f"{render_duration(own.validity)} must be shorter than ca.issuing_lifetime "
+                f"({render_duration(issuing)})",
+            )
+
+
+def _offered_profiles(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    acme, known = settings.acme, all_profiles(settings)
+    names = {*known, *dict(settings.profiles)}
+    for name in acme.profiles:
+        if name not in names:
+            near = get_close_matches(name, sorted(names), n=1)
+            hint = f', did you mean "{near[0]}"?' if near else f"; there are {', '.join(names)}"
+            yield Finding(("acme.profiles",), f'there is no profile "{name}"{hint}')
+        elif name in known:
+            yield from _unusable(known[name], settings)
+    if acme.default_profile is not None and acme.default_profile not in acme.profiles:
+        yield Finding(
+            ("acme.default_profile", "acme.profiles"),
+            f"{acme.default_profile} is not one of acme.profiles ({', '.join(acme.profiles)})",
+        )
+
+
+def _unusable(profile: Profile, settings: Settings) -> Iterator[Finding]:
+    """Why nobody could get certificates of an offered profile."""
+    if profile.needs_approval:
+        yield Finding(
+            ("acme.profiles", f"profiles.{profile.name}.needs_approval"),
+            f"certificates of {profile.name} need an approval, and approvals are not available in "
+            f"this version; profiles.{profile.name}.needs_approval: false does without",
+        )
+    if profile.challenge_types.isdisjoint(kind.value for kind in settings.acme.challenge_types):
+        yield Finding(
+            ("acme.profiles", "acme.challenge_types", f"profiles.{profile.name}.challenge_types"),
+            f"none of the challenge types of {profile.name} is in acme.challenge_types",
+        )
+
+
 def _concurrency(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
     validation = settings.validation
     if validation.account_concurrency > validation.concurrency:
@@ -170,4 +218,6 @@ _RULES: tuple[Callable[[Settings, AbstractSet[str]], Iterator[Finding]], ...] = 
     _names,
     _durations,
     _concurrency,
+    _profiles,
+    _offered_profiles,
 )

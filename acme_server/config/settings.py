@@ -36,6 +36,8 @@ from acme_server.config.kinds import (
     Text,
     Word,
 )
+from acme_server.config.profilekinds import ProfileName
+from acme_server.config.profilesettings import ProfileSettings
 from acme_server.config.values import (
     AutoMasterKey,
     CaaMode,
@@ -275,6 +277,20 @@ class AcmeSettings:
         Duration("1m", "1d"), "How long a nonce is accepted.", timedelta(hours=1)
     )
     max_identifiers: int = setting(Integer(1, 100), "The most names in one order.", 100, live=True)
+    profiles: tuple[str, ...] = setting(
+        Listed(ProfileName(), is_filled=True),
+        "The certificate profiles that clients may ask for, shown in the directory: those of "
+        "docs/profiles.md, and yours from `profiles`.",
+        ("tls_server",),
+        live=True,
+    )
+    default_profile: str | None = setting(
+        ProfileName(),
+        "The profile of orders that name none.",
+        None,
+        live=True,
+        derived="the first of `profiles`",
+    )
     allowed_names: tuple[str, ...] = setting(
         Listed(DomainName()),
         "The only names that are served, with all names below them; empty: all names.",
@@ -431,7 +447,10 @@ class CaSettings:
         Duration("1d", "10950d"), "The validity of the issuing CA.", _days(1825)
     )
     certificate_lifetime: timedelta = setting(
-        Duration("10m", "398d"), "The validity of certificates.", _days(90), live=True
+        Duration("10m", "398d"),
+        "The validity of certificates of the profile `tls_server`.",
+        _days(90),
+        live=True,
     )
     crl_lifetime: timedelta = setting(
         Duration("1h", "365d"), "From a CRL's thisUpdate to its nextUpdate.", _days(7), live=True
@@ -441,6 +460,26 @@ class CaSettings:
     )
     shards: int = setting(
         Integer(1, 1024), "The number of CRLs that certificates are spread over.", 8, lab=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """What is never certified."""
+
+    blocked_keys: tuple[Path, ...] = setting(
+        Listed(PathText()),
+        "Files with keys that neither certificates nor accounts may use: a SHA-256 of the DER of "
+        "the SubjectPublicKeyInfo per line, in hexadecimal. Read again on SIGHUP.",
+        (),
+        live=True,
+    )
+    weak_keys: tuple[Path, ...] = setting(
+        Listed(PathText()),
+        "Files with the predictable RSA keys of Debian's OpenSSL, as its package openssl-blacklist "
+        "has them. Read again on SIGHUP.",
+        (),
+        live=True,
     )
 
 
@@ -480,7 +519,10 @@ class Settings:
     acme: AcmeSettings = field(default_factory=AcmeSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     ca: CaSettings = field(default_factory=CaSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
+    # By name, in the order of the file.
+    profiles: tuple[tuple[str, ProfileSettings], ...] = ()
 
     @property
     def master_key_file(self) -> Path:

@@ -13,7 +13,7 @@ from acme_server.workflow.faults import fault
 from policy.model.accounts import Caller
 from policy.model.authorizations import NewAuthorization
 from policy.model.errors import ErrorKind, ServerError
-from policy.model.identifiers import Identifier
+from policy.model.identifiers import Identifier, IdentifierType
 from policy.model.ids import AuthorizationId, OrderId
 from policy.model.orders import NewOrder, Order, OrderStatus
 from policy.names import NameRules, check_identifiers
@@ -48,6 +48,15 @@ class OrderRules:
     order_lifetime: timedelta
     pending_lifetime: timedelta
     reuses_authorizations: bool
+    # How long after its proof an authorization is valid.
+    authorization_lifetime: timedelta = timedelta.max
+
+    def reuses_for(self, profile: Profile, now: datetime) -> bool:
+        """Whether an order takes authorizations that are valid already: not where some may be
+        older than the profile allows."""
+        oldest = profile.oldest_proof(now)
+        is_recent = oldest is None or self.authorization_lifetime <= oldest
+        return self.reuses_authorizations and is_recent
 
     def offered(self, profile: Profile) -> tuple[str, ...]:
         """The challenge types that both this installation and the profile accept."""
@@ -99,20 +108,24 @@ class OrderUseCases:
         """An order with one authorization per base name; valid ones of the caller are reused.
 
         Raises ServerError: MALFORMED, UNSUPPORTED_IDENTIFIER, REJECTED_IDENTIFIER (all refused
-        names at once as subproblems), MALFORMED for a validity that the profile doesn't allow.
+        names at once as subproblems), MALFORMED for a validity that the profile doesn't allow,
+        INVALID_PROFILE for one that is not offered, or that such names don't fit.
         """
         profile = self._profile(request.profile)
+        if request.profile is not None:
+            _check_profile_fits(profile, request)
         identifiers = check_identifiers(
             request.unverified_identifiers,
             self._rules.names,
             min(self._rules.max_identifiers, profile.maximum_identifiers),
             lambda identifier: self._rules.refusal_of(identifier, profile),
         )
+        now = self._clock.now()
         profile.check_requested_validity(
             request.not_before,
             request.not_after,
-            self._clock.now(),
-            self._rules.issuer_not_after,
+            now,
+            self._rules.issuer_not_after if profile.issuer is None else None,
         )
         order = NewOrder(
             id=OrderId(new_id()),
@@ -129,7 +142,7 @@ class OrderUseCases:
             [self._rules.new_authorization(identifier, profile) for identifier in identifiers],
             order_lifetime=self._rules.order_lifetime,
             authorization_lifetime=self._rules.pending_lifetime,
-            reuses=self._rules.reuses_authorizations,
+            reuses=self._rules.reuses_for(profile, now),
         )
         fault("order_created")
         return created
@@ -157,15 +170,46 @@ class OrderUseCases:
     def _profile(self, name: str | None) -> Profile:
         profile = self._rules.profiles.get(self._rules.default_profile if name is None else name)
         if profile is None:
-            raise ServerError(ErrorKind.MALFORMED, "There is no profile with this name.")
+            offered = ", ".join(self._rules.profiles)
+            raise ServerError(
+                ErrorKind.INVALID_PROFILE, f"There is no such profile; there are: {offered}."
+            )
+        if profile.needs_approval:
+            raise ServerError(
+                ErrorKind.UNAUTHORIZED,
+                f"Certificates of the profile {profile.name} need an approval, and approvals are "
+                "not available in this version.",
+            )
         return profile
 
 
+def _check_profile_fits(profile: Profile, request: NewOrderRequest) -> None:
+    """The profile that was asked for must go with the names (draft-ietf-acme-profiles, 5)."""
+    asked = {kind for kind, _ in request.unverified_identifiers}
+    allowed = {kind.value for kind in profile.identifier_types}
+    if not asked <= allowed:
+        raise ServerError(
+            ErrorKind.INVALID_PROFILE,
+            f"Certificates of the profile {profile.name} name identifiers of other types: "
+            f"{', '.join(sorted(allowed))}.",
+        )
+    if len(request.unverified_identifiers) > profile.maximum_identifiers:
+        raise ServerError(
+            ErrorKind.INVALID_PROFILE,
+            f"Certificates of the profile {profile.name} have at most "
+            f"{profile.maximum_identifiers} names.",
+        )
+
+
 def _suited(identifier: Identifier, types: tuple[str, ...]) -> tuple[str, ...]:
-    """Only the DNS proves control of all names below one (RFC 8555, section 7.1.3; BR 3.2.2.4)."""
-    if not identifier.is_wildcard:
-        return types
-    return tuple(kind for kind in types if kind.startswith("dns-"))
+    """Only the DNS proves control of all names below one (RFC 8555, section 7.1.3; BR 3.2.2.4),
+    and it proves nothing about addresses (RFC 8738, section 7)."""
+    by_dns = tuple(kind for kind in types if kind.startswith("dns-"))
+    if identifier.is_wildcard:
+        return by_dns
+    if identifier.type is IdentifierType.IP:
+        return tuple(kind for kind in types if kind not in by_dns)
+    return types
 
 
 def new_token() -> str:

@@ -47,6 +47,7 @@ async def test_the_directory_lists_what_is_served() -> None:
         website="https://example.com/",
         caa_identities=("example.com",),
         external_account_required=True,
+        profiles={"tls_server": "TLS servers.", "mine": "https://example.com/profiles#mine"},
     )
     async with serve_acme(meta) as served:
         client = await served.client()
@@ -72,6 +73,10 @@ async def test_the_directory_lists_what_is_served() -> None:
             "website": "https://example.com/",
             "caaIdentities": ["example.com"],
             "externalAccountRequired": True,
+            "profiles": {
+                "tls_server": "TLS servers.",
+                "mine": "https://example.com/profiles#mine",
+            },
         },
     }
     assert statuses == {204}
@@ -241,6 +246,7 @@ async def test_a_new_order_is_created() -> None:
         "status": "pending",
         "expires": "2026-12-24T18:00:00Z",
         "identifiers": [{"type": "dns", "value": "*.a.example"}],
+        "profile": "default",
         "authorizations": [
             f"https://acme.example/acme/authorization/{encoded(order.authorization_ids[0])}"
         ],
