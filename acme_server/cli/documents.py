@@ -21,6 +21,7 @@ def account_document(account: Account) -> Document:
     """An account; the key by its thumbprint (RFC 7638) and its public JWK."""
     import base64
 
+    bound_to = account.external_account_id
     thumbprint = base64.urlsafe_b64encode(account.thumbprint).rstrip(b"=").decode("ascii")
     return {
         "id": encode_id(account.id),
@@ -28,6 +29,7 @@ def account_document(account: Account) -> Document:
         "status": account.status,
         "contacts": list(account.contacts),
         "terms_agreed": account.terms_agreed,
+        "external_account": None if bound_to is None else encode_id(bound_to),
         "created_at": account.created_at,
         "thumbprint": thumbprint,
         "jwk": json.loads(account.jwk),

@@ -190,6 +190,7 @@ def test_no_command_works_with_a_faulty_configuration(run: Run, path: tuple[str,
         ("account", "show"): ["A" * 22],
         ("certificate", "show"): ["ab"],
         ("order", "explain"): ["A" * 22],
+        ("eab", "revoke"): ["A" * 22],
         ("db", "backup"): ["x"],
         ("db", "restore"): ["x"],
     }
