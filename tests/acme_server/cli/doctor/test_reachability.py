@@ -20,7 +20,7 @@ from acme_server.cli.doctor import reachability
 from acme_server.cli.doctor.http import Unreachable, fetch
 from acme_server.cli.doctor.site import Site
 from acme_server.config.addresses import EndpointText
-from acme_server.config.values import TlsMode
+from acme_server.config.values import EncryptedResolver, TlsMode
 from acme_server.workflow.inspection import DatabaseFacts, inspect
 from policy.model.certificates import Issuer
 from storage.pool import Database
@@ -291,6 +291,39 @@ def test_silent_resolver_is_an_error_if_there_is_no_other(
         "error",
         f"the DNS server {silent} (validation.resolvers) does not answer",
     )
+
+
+@pytest.mark.parametrize(("name", "severity"), [("dns.example", "ok"), ("other.example", "error")])
+def test_resolver_over_tls_must_prove_its_name(
+    make_site: MakeSite, serve: Serve, tmp_path: Path, name: str, severity: str
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    port = serve({}, tls=context(authority.issue_cert("dns.example")))
+    server = EncryptedResolver(_endpoint(f"127.0.0.1:{port}"), name, "/dns-query")
+    site = make_site(
+        {"validation.resolvers": (server,), "validation.resolver_ca": tmp_path / "ca.pem"}
+    )
+
+    assert only(reachability.check_resolvers, site)[0] == severity
+
+
+def test_silent_resolver_of_a_zone_is_named_with_it(make_site: MakeSite, resolver: str) -> None:
+    silent = _endpoint(f"127.0.0.1:{closed_port()}")
+    site = make_site(
+        {
+            "validation.resolvers": (_endpoint(resolver),),
+            "validation.zone_resolvers": (("corp.example", (silent,)),),
+        }
+    )
+
+    assert found(reachability.check_resolvers, site) == [
+        ("ok", f"{resolver} answer"),
+        (
+            "error",
+            f"the DNS server {silent} (validation.zone_resolvers, corp.example) does not answer",
+        ),
+    ]
 
 
 def test_systems_resolvers_are_asked_where_none_are_named(
