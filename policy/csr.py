@@ -26,6 +26,7 @@ from policy.keys import CertificateKey, parse_certificate_key
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.names import parse_identifier
+from policy.profiles import CLIENT_AUTH, SERVER_AUTH
 from policy.requestedextensions import ExtensionRefused, RequestedExtensions, read_extensions
 
 MAX_CSR_BYTES = 48 * 1024
@@ -33,6 +34,9 @@ _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _COMMON_NAME = bytes.fromhex("550403")
 # UTF8String, PrintableString, TeletexString, IA5String: a DNS name is the same octets in each.
 _ASCII_STRINGS = frozenset({0x0C, 0x13, 0x14, 0x16})
+# acme.sh and many an OpenSSL configuration write both without being asked to; the certificate has
+# the profile's.
+_TOLERATED_PURPOSES = (SERVER_AUTH, CLIENT_AUTH)
 _CURVES = {"secp256r1": ("P-256", 32), "secp384r1": ("P-384", 48), "secp521r1": ("P-521", 66)}
 
 
@@ -40,12 +44,14 @@ _CURVES = {"secp256r1": ("P-256", 32), "secp384r1": ("P-384", 48), "secp521r1": 
 class CertificateRequest:
     """A request whose own signature holds. ``spki`` is the canonical DER of its
     SubjectPublicKeyInfo, ``identifiers`` its names, canonical, from the SAN and the common name;
-    ``must_staple`` tells whether it asks for the TLS feature status_request (RFC 7633)."""
+    ``purposes`` are the OIDs of the extended key usages that it asks for; ``must_staple`` tells
+    whether it asks for the TLS feature status_request (RFC 7633)."""
 
     key: CertificateKey
     spki: bytes
     identifiers: frozenset[Identifier]
     common_name: str | None
+    purposes: frozenset[str] = frozenset()
     must_staple: bool = False
 
 
@@ -74,20 +80,31 @@ def parse_csr(unverified: bytes) -> CertificateRequest:
         spki=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         identifiers=_identifiers(extensions.unverified_names, common_name),
         common_name=common_name,
+        purposes=extensions.purposes,
         must_staple=extensions.must_staple,
     )
 
 
 def check_csr(
-    request: CertificateRequest, ordered: Iterable[Identifier], *, allows_must_staple: bool = False
+    request: CertificateRequest,
+    ordered: Iterable[Identifier],
+    *,
+    purposes: Iterable[str] = (SERVER_AUTH,),
+    allows_must_staple: bool = False,
 ) -> None:
     """Raises ServerError(BAD_CSR) unless the request names exactly what was ordered, and asks
-    for nothing that the profile doesn't allow."""
+    for nothing that the profile doesn't allow. ``purposes`` are the profile's extended key usages,
+    as OIDs."""
     wanted = frozenset(ordered)
     if missing := wanted - request.identifiers:
         raise _bad(f"it lacks {_list(missing)}, which the order names")
     if extra := request.identifiers - wanted:
         raise _bad(f"it names {_list(extra)}, which the order does not")
+    if strange := request.purposes.difference(purposes, _TOLERATED_PURPOSES):
+        raise _bad(
+            "it asks for an extended key usage that this profile does not have "
+            f"({', '.join(sorted(strange)[:5])})"
+        )
     if request.must_staple and not allows_must_staple:
         raise _bad("this profile does not issue certificates with the TLS feature extension")
 

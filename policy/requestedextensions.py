@@ -20,10 +20,8 @@ _KEY_USAGE = bytes.fromhex("551d0f")
 _EXTENDED_KEY_USAGE = bytes.fromhex("551d25")
 _SUBJECT_KEY_IDENTIFIER = bytes.fromhex("551d0e")
 _TLS_FEATURE = bytes.fromhex("2b06010505070118")
-_SERVER_AUTH = bytes.fromhex("2b06010505070301")
-# Won't be in the certificate, but acme.sh and many an OpenSSL configuration write it without
-# being asked to.
-_CLIENT_AUTH = bytes.fromhex("2b06010505070302")
+# In no certificate: any purpose, and the one of those who say what is revoked.
+_FORBIDDEN_PURPOSES = frozenset({bytes.fromhex("551d2500"), bytes.fromhex("2b06010505070309")})
 
 _TRUE = b"\xff"
 _DNS_NAME = 0x82
@@ -39,9 +37,11 @@ class ExtensionRefused(Exception):
 @dataclass(slots=True)
 class RequestedExtensions:
     """``names`` are the subject alternative names as (identifier type, text), not yet checked;
-    None without that extension. ``must_staple`` is the TLS feature status_request (RFC 7633)."""
+    None without that extension. ``purposes`` are the OIDs of the extended key usage.
+    ``must_staple`` is the TLS feature status_request (RFC 7633)."""
 
     unverified_names: list[tuple[str, str]] | None = None
+    purposes: frozenset[str] = frozenset()
     must_staple: bool = False
     seen: set[bytes] = field(default_factory=set)
 
@@ -113,10 +113,11 @@ def _check_usage(value: bytes, _: RequestedExtensions) -> None:
         raise ExtensionRefused("it asks for the key usages of a CA")
 
 
-def _check_purposes(value: bytes, _: RequestedExtensions) -> None:
+def _take_purposes(value: bytes, requested: RequestedExtensions) -> None:
     purposes = _all(der.whole(value, der.SEQUENCE), der.OBJECT_IDENTIFIER)
-    if not {_SERVER_AUTH, _CLIENT_AUTH}.issuperset(purposes):
-        raise ExtensionRefused("it asks for an extended key usage other than serverAuth")
+    if not _FORBIDDEN_PURPOSES.isdisjoint(purposes):
+        raise ExtensionRefused("it asks for an extended key usage that no certificate gets")
+    requested.purposes = frozenset(map(der.dotted, purposes))
 
 
 def _take_features(value: bytes, requested: RequestedExtensions) -> None:
@@ -133,7 +134,7 @@ _READERS: Mapping[bytes, Callable[[bytes, RequestedExtensions], None]] = {
     _SUBJECT_ALTERNATIVE_NAME: _take_names,
     _BASIC_CONSTRAINTS: _check_constraints,
     _KEY_USAGE: _check_usage,
-    _EXTENDED_KEY_USAGE: _check_purposes,
+    _EXTENDED_KEY_USAGE: _take_purposes,
     _SUBJECT_KEY_IDENTIFIER: _ignore,
     _TLS_FEATURE: _take_features,
 }

@@ -38,7 +38,7 @@ from policy.model.ids import CertificateId, OrderId
 from policy.model.orders import Order, OrderStatus
 from policy.names import NameRules
 from policy.profiles import Profile
-from storage.issuances import Issuances, SerialTaken
+from storage.issuances import Issuances, KeyUse, SerialTaken
 
 _log = structlog.get_logger()
 
@@ -56,6 +56,11 @@ _DENIALS: Mapping[str, ErrorKind] = MappingProxyType(
         "must-staple": ErrorKind.BAD_CSR,
     }
 )
+
+_KEY_REFUSALS = {
+    KeyUse.ACCOUNT: "The CSR's key is an account key; make a key of its own for the certificate.",
+    KeyUse.BLOCKED: "The CSR's key was reported as compromised; make a new one.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,16 +127,18 @@ class IssuanceUseCases:
         found = await self._issuances.read(caller, order_id, jwk_thumbprint(csr.key))
         if found is None:
             raise ServerError(ErrorKind.NOT_FOUND, "There is no such order.")
-        order, authorizations, is_account_key = found
+        order, authorizations, key_use = found
         if order.status is not OrderStatus.READY:
             raise _not_ready(order)
-        if is_account_key:
-            raise ServerError(
-                ErrorKind.BAD_CSR,
-                "The CSR's key is an account key; make a key of its own for the certificate.",
-            )
+        if key_use is not None:
+            raise ServerError(ErrorKind.BAD_CSR, _KEY_REFUSALS[key_use])
         profile = self._pinned_profile(order)
-        check_csr(csr, order.identifiers, allows_must_staple=profile.allows_must_staple)
+        check_csr(
+            csr,
+            order.identifiers,
+            purposes=profile.extended_key_usages,
+            allows_must_staple=profile.allows_must_staple,
+        )
         if self._caa is not None:
             await self._caa.check(caller, order.identifiers, authorizations)
         request = IssuanceRequest(

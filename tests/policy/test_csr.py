@@ -247,3 +247,26 @@ def test_thumbprint_is_that_of_the_key_as_an_account_key(
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     assert jwk_thumbprint(key.public_key()) == josepy.JWK.load(pem).thumbprint()
+
+
+CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
+
+
+def test_purpose_is_for_profiles_that_have_it() -> None:
+    names = dns("www.example.com")
+    request = parse_csr(write_csr(SAN, purposes("1.3.6.1.5.5.7.3.1", CODE_SIGNING)))
+
+    check_csr(request, names, purposes=(CODE_SIGNING,))
+    with pytest.raises(ServerError, match=CODE_SIGNING) as refusal:
+        check_csr(request, names)
+    assert refusal.value.kind is ErrorKind.BAD_CSR
+
+
+@pytest.mark.parametrize("profile", [("1.3.6.1.5.5.7.3.2",), (CODE_SIGNING,)])
+def test_purposes_that_clients_write_unasked_are_tolerated_in_each_profile(
+    profile: tuple[str, ...],
+) -> None:
+    request = parse_csr(write_csr(SAN, purposes("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2")))
+
+    check_csr(request, dns("www.example.com"), purposes=profile)
+    assert request.purposes == {"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"}

@@ -297,8 +297,8 @@ REFUSED = {
         "malformed",
     ),
     "anyExtendedKeyUsage": (write_csr(SAN, purposes("2.5.29.37.0")), "extended key usage"),
-    "codeSigning": (
-        write_csr(SAN, purposes("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.3")),
+    "any beside serverAuth": (
+        write_csr(SAN, purposes("1.3.6.1.5.5.7.3.1", "2.5.29.37.0")),
         "extended key usage",
     ),
     "OCSPSigning": (write_csr(SAN, purposes("1.3.6.1.5.5.7.3.9")), "extended key usage"),
