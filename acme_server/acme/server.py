@@ -75,7 +75,7 @@ class AcmeFrontEnd:
         self._authorizations = AuthorizationResources(
             self._gate, authorizations, preauthorizations, urls
         )
-        self._certificates = CertificateResources(self._gate, certificates)
+        self._certificates = CertificateResources(self._gate, certificates, urls)
         self._revocations = RevocationResources(self._gate, revocations)
         self._key_changes = KeyChangeResources(self._gate, key_changes, urls)
 
@@ -99,6 +99,7 @@ class AcmeFrontEnd:
             paths.AUTHORIZATION: {"POST": self._authorizations.authorization},
             paths.CHALLENGE: {"POST": self._authorizations.challenge},
             paths.CERTIFICATE: {"POST": self._certificates.certificate},
+            paths.CERTIFICATE_ALTERNATE: {"POST": self._certificates.alternate},
             paths.REVOKE_CERTIFICATE: {"POST": self._revocations.revoke},
             paths.KEY_CHANGE: {"POST": self._key_changes.change},
         }

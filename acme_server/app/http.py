@@ -37,6 +37,7 @@ from acme_server.workflow.authority import Authority
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.blockedkeys import BlocklistRefused
 from acme_server.workflow.certificates import CertificateUseCases
+from acme_server.workflow.chains import Chains
 from acme_server.workflow.external_accounts import ExternalAccountUseCases
 from acme_server.workflow.key_changes import KeyChangeUseCases
 from acme_server.workflow.nonces import KEY_PURPOSE, NonceSeal, NonceUseCases
@@ -205,7 +206,15 @@ def _acme_front_end(
         authorizations=AuthorizationUseCases(core.authorizations, validation),
         preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         issuance=core.issuance,
-        certificates=CertificateUseCases(Certificates(database), core.authority),
+        certificates=CertificateUseCases(
+            Certificates(database),
+            core.authority,
+            Chains(
+                core.authority,
+                cross_certificates=settings.ca.cross_certificates,
+                with_root=settings.ca.chain_with_root,
+            ),
+        ),
         revocations=RevocationUseCases(Revocations(database)),
         key_changes=KeyChangeUseCases(KeyChanges(database), accounts),
         nonces=nonces,

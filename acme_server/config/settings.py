@@ -458,6 +458,19 @@ class CaSettings:
     crl_interval: timedelta = setting(
         Duration("1m", "30d"), "How often a CRL is made anew.", _days(1), live=True
     )
+    cross_certificates: tuple[Path, ...] = setting(
+        Listed(PathText()),
+        "PEM files, each with a certificate that another CA made for ours and those above it, "
+        "without that CA's root: each makes an alternate chain.",
+        (),
+        live=True,
+    )
+    chain_with_root: bool = setting(
+        Boolean(),
+        "Whether the chain with the root is offered too, as an alternate.",
+        False,
+        live=True,
+    )
     shards: int = setting(
         Integer(1, 1024), "The number of CRLs that certificates are spread over.", 8, lab=1
     )

@@ -21,6 +21,7 @@ FINALIZE = "/acme/order/{id}/finalize"
 AUTHORIZATION = "/acme/authorization/{id}"
 CHALLENGE = "/acme/challenge/{id}/{type}"
 CERTIFICATE = "/acme/certificate/{id}"
+CERTIFICATE_ALTERNATE = "/acme/certificate/{id}/{number}"
 ROOTS = "/roots.pem"
 
 
@@ -88,3 +89,8 @@ class Urls:
     def certificate(self, certificate_id: UUID) -> str:
         """The URL of a certificate."""
         return self._certificate_prefix + encode_id(certificate_id)
+
+    def certificate_chain(self, certificate_id: UUID, number: int) -> str:
+        """The URL of a certificate with one of its chains; number 0 is the default one."""
+        url = self.certificate(certificate_id)
+        return f"{url}/{number}" if number else url

@@ -175,7 +175,11 @@ class Authority:
 
     def root(self) -> bytes:
         """The root (DER) above the active issuer."""
-        issuer = self.active.issuer
+        return self.root_of(self.active.name)
+
+    def root_of(self, name: str) -> bytes:
+        """The root (DER) above issuer ``name``, or that it is."""
+        issuer = self._issuers[name].issuer
         while issuer.parent is not None:
             issuer = self._issuers[issuer.parent].issuer
         return issuer.certificate

@@ -216,7 +216,12 @@ class FakeCertificates:
 
     def __init__(self) -> None:
         self.id = CertificateId(any_id())
-        self.chain = CertificateChain(certificate=b"leaf", issuers=(b"issuing", b"cross"))
+        self.chain = CertificateChain(
+            certificate=b"leaf",
+            issuers=(b"issuing", b"cross"),
+            alternates=(),
+            issuer_url="http://status.example/ca/ca.crt",
+        )
 
     async def get(self, caller: Caller, certificate_id: CertificateId) -> CertificateChain:
         """The chain if it is the one."""

@@ -18,6 +18,7 @@ from acme_server.workflow.accounts import AccountUseCases, NewAccountRequest
 from acme_server.workflow.authority import Authority, Installation, NewAuthority
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.certificates import CertificateUseCases
+from acme_server.workflow.chains import Chains
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.external_accounts import ExternalAccountUseCases
 from acme_server.workflow.issuance import IssuanceUseCases
@@ -150,8 +151,11 @@ class House:
         return await self.orders.get(caller, order.id)
 
 
-async def build_house(database: Database, master_key: MasterKey | None = None) -> House:
-    """The use cases over ``database``, its CA made if there is none."""
+async def build_house(
+    database: Database, master_key: MasterKey | None = None, *, with_root: bool = False
+) -> House:
+    """The use cases over ``database``, its CA made if there is none; ``with_root`` offers the
+    chain with its root too."""
     clock = SystemClock()
     master_key = master_key or MasterKey(os.urandom(32))
     secrets = SealedSecrets(database)
@@ -188,7 +192,9 @@ async def build_house(database: Database, master_key: MasterKey | None = None) -
             names=rules.names,
             owner="test",
         ),
-        certificates=CertificateUseCases(Certificates(database), authority),
+        certificates=CertificateUseCases(
+            Certificates(database), authority, Chains(authority, with_root=with_root)
+        ),
         publication=PublicationUseCases(
             Crls(database),
             Certificates(database),
