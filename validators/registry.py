@@ -160,6 +160,7 @@ class Validators:
             trace=trace,
         )
         run.caa = outcome.facts
+        trace.begin("caa", **outcome.facts)
         if outcome.failure is not None:
             _log_objection(task, outcome, is_enforced=self._caa.is_enforced)
             if self._caa.is_enforced:
