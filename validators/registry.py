@@ -25,6 +25,9 @@ from validators.trace import Trace
 
 _log = structlog.get_logger()
 
+# Codes of causes that may be gone a moment later.
+PASSING = frozenset(code for code, cause in CAUSES.items() if cause.is_transient)
+
 _DNS_STEPS = frozenset({"query"})
 
 
@@ -43,7 +46,7 @@ class RetrySettings:
 
     attempts: int = 3
     delay: timedelta = timedelta(seconds=1)
-    causes: frozenset[str] = frozenset(code for code, cause in CAUSES.items() if cause.is_transient)
+    causes: frozenset[str] = PASSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
 from validators.dns01 import Dns01Validator
 from validators.http01 import Http01Validator, HttpSettings
 from validators.network import Dialer
-from validators.registry import RetrySettings, Validators
+from validators.registry import PASSING, RetrySettings, Validators
 from validators.scheduling import LoadSettings
 from validators.sockets import Sockets
 from validators.tlsalpn01 import TlsAlpn01Validator
@@ -153,7 +153,11 @@ def build_validators(settings: Settings) -> Validators:
             "tls-alpn-01": TlsAlpn01Validator(dialer, validation.tls_port),
         },
         deadline=validation.deadline,
-        retries=RetrySettings(attempts=1 + validation.retries, delay=validation.retry_delay),
+        retries=RetrySettings(
+            attempts=1 + validation.retries,
+            delay=validation.retry_delay,
+            causes=frozenset(validation.retried_causes) or PASSING,
+        ),
         load=LoadSettings(
             concurrency=validation.concurrency,
             per_account=validation.account_concurrency,

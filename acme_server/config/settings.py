@@ -24,6 +24,7 @@ from acme_server.config.addresses import (
     PathText,
     ResolverText,
 )
+from acme_server.config.causekinds import CauseCode
 from acme_server.config.declaration import setting
 from acme_server.config.kinds import (
     Boolean,
@@ -394,6 +395,13 @@ class ValidationSettings:
         Integer(0, 10),
         "How often a validation is tried again that failed for a passing cause.",
         2,
+        live=True,
+    )
+    retried_causes: tuple[str, ...] = setting(
+        Listed(CauseCode()),
+        "The causes that count as passing, by the codes of `order explain`; a failure for any "
+        "other is told at once. Empty: timeouts, broken connections and DNS servers that fail.",
+        (),
         live=True,
     )
     retry_delay: timedelta = setting(
