@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from validators.caarecords import CaaRecord
 from validators.dnsmessages import (
     MAX_RECORDS,
     Answer,
@@ -139,6 +140,9 @@ MALFORMED = {
     ),
     "a label of an unknown type": answers(record(b"\x40a\0", 1, bytes(4))),
     "a name of 256 octets": answers(record(b"\x3f" + b"x" * 63 + b"\x01a" * 96 + b"\0", 1, b"")),
+    "a CAA record of one octet": answers(record(b"\0", 257, b"\0")),
+    "a CAA record without a tag": answers(record(b"\0", 257, b"\0\0value")),
+    "a CAA record with a cut tag": answers(record(b"\0", 257, b"\0\x06issue")),
     "an alias with more behind it": answers(record(b"\0", 5, b"\x01a\0b")),
 }
 
@@ -147,6 +151,25 @@ MALFORMED = {
 def test_damage_is_malformed(wire: bytes) -> None:
     with pytest.raises(MessageMalformed):
         parse_answer(wire)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "expected"), [(0, 0), (2**31 - 1, 2**31 - 1), (2**31, 0), (2**32 - 1, 0)]
+)
+def test_a_time_to_live_with_its_first_bit_is_zero(ttl: int, expected: int) -> None:
+    whole = record(b"\0", 16, b"\x01x")
+    aged = whole[:5] + struct.pack("!I", ttl) + whole[9:]
+
+    (found,) = parse_answer(answers(aged)).records
+
+    assert found.ttl == expected
+
+
+@pytest.mark.parametrize(("flags", "is_authentic"), [(0x8180, False), (0x81A0, True)])
+def test_an_answer_says_whether_it_is_authentic(flags: int, is_authentic: bool) -> None:
+    wire = HEADER.pack(1, flags, 0, 0, 0, 0)
+
+    assert parse_answer(wire).is_authentic is is_authentic
 
 
 def test_records_of_other_types_and_classes_are_passed_over() -> None:
@@ -178,6 +201,11 @@ def test_few_pointers_are_enough_for_a_name(length: int) -> None:
             parse_answer(_pointer_chain(length))
 
 
+def quoted(octets: bytes) -> str:
+    """Octets as a string of a zone file."""
+    return '"' + "".join(f"\\{octet:03d}" for octet in octets) + '"'
+
+
 _LABELS = st.sampled_from(["a", "B", "example", "test", "x" * 63])
 _OWNERS = st.lists(_LABELS, min_size=1, max_size=3).map(lambda labels: ".".join(labels) + ".")
 _LINES = st.builds(
@@ -189,12 +217,13 @@ _LINES = st.builds(
         _OWNERS.map(lambda target: f"CNAME {target}"),
         _OWNERS.map(lambda target: f"MX 10 {target}"),
         st.lists(st.binary(max_size=20), min_size=1, max_size=3).map(
-            lambda strings: (
-                "TXT "
-                + " ".join(
-                    '"' + "".join(f"\\{octet:03d}" for octet in string) + '"' for string in strings
-                )
-            )
+            lambda strings: "TXT " + " ".join(map(quoted, strings))
+        ),
+        st.builds(
+            lambda flags, tag, value: f"CAA {flags} {tag} {quoted(value)}",
+            st.integers(0, 255),
+            st.sampled_from(["issue", "IssueWild", "x1"]),
+            st.binary(max_size=40),
         ),
     ),
 )
@@ -211,6 +240,8 @@ def as_dnspython_reads(wire: bytes) -> set[tuple[Name, str, Value]]:
                 value = kind(rdata.address)
             elif rrset.rdtype == dns.rdatatype.TXT:
                 value = b"".join(rdata.strings)
+            elif rrset.rdtype == dns.rdatatype.CAA:
+                value = CaaRecord(rdata.flags, rdata.tag.decode().lower(), rdata.value)
             elif rrset.rdtype == dns.rdatatype.CNAME:
                 value = tuple(label.lower() for label in rdata.target.labels[:-1])
             else:
