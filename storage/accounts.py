@@ -25,7 +25,8 @@ _COLUMNS = """
 # Decides the race between registrations with one key: one inserts, the others find its row; who
 # looked before that was committed sees nothing and asks again. Also decides the race between
 # registrations with one external account key ($8): who locked its row first uses it, and who
-# waited sees what is left of it. It counts accounts that were made, not requests.
+# waited sees what is left of it. It counts accounts that were made, not requests. A key that a
+# certificate has, or that was reported as compromised, makes no account.
 _CREATE = f"""
     WITH binding AS (
         SELECT id FROM external_accounts
@@ -35,7 +36,9 @@ _CREATE = f"""
     ), made AS (
         INSERT INTO accounts ({_COLUMNS}, created_from)
         SELECT $1, 'valid', $2, $3, $4, $5, $6, $8, $9, $7
-        WHERE $8::uuid IS NULL OR EXISTS (SELECT FROM binding)
+        WHERE ($8::uuid IS NULL OR EXISTS (SELECT FROM binding))
+            AND NOT EXISTS (SELECT FROM blocked_keys WHERE thumbprint = $3)
+            AND NOT EXISTS (SELECT FROM certificates WHERE spki_sha256 = $10)
         ON CONFLICT (thumbprint) DO NOTHING
         RETURNING {_COLUMNS}
     ), used AS (
@@ -56,6 +59,10 @@ _CREATE = f"""
     UNION ALL
     SELECT {_COLUMNS}, false FROM accounts
     WHERE thumbprint = $3 AND NOT EXISTS (SELECT FROM made)
+"""
+_IS_REFUSED = """
+    SELECT EXISTS (SELECT FROM blocked_keys WHERE thumbprint = $1)
+        OR EXISTS (SELECT FROM certificates WHERE spki_sha256 = $2)
 """
 _FIND = f"SELECT {_COLUMNS} FROM accounts WHERE id = $1"
 _FIND_BY_THUMBPRINT = f"SELECT {_COLUMNS} FROM accounts WHERE thumbprint = $1"
@@ -129,10 +136,14 @@ class Accounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, account: Account, *, address: str) -> tuple[Account, bool] | None:
-        """The account of the key, and whether this call made it. ``address`` is the client's.
+    async def create(
+        self, account: Account, *, spki_sha256: bytes, address: str
+    ) -> tuple[Account, bool] | None:
+        """The account of the key, and whether this call made it. ``spki_sha256`` is the SHA-256
+        of the key's SubjectPublicKeyInfo, ``address`` the client's.
 
-        None if the external account key that it names can't be used (any more).
+        None if the external account key that it names can't be used (any more), or ``refuses``
+        its key.
         """
         row = await self._database.fetchrow(
             _CREATE,
@@ -145,12 +156,17 @@ class Accounts:
             address,
             account.external_account_id,
             account.external_account_binding,
+            spki_sha256,
         )
         if row is not None:
             return _account(row), row["is_new"]
         # Made by another request while this statement looked, and committed by now.
         existing = await self.find_by_thumbprint(account.thumbprint)
         return None if existing is None else (existing, False)
+
+    async def refuses(self, thumbprint: bytes, spki_sha256: bytes) -> bool:
+        """Whether a key makes no account: a certificate's, or one known to be compromised."""
+        return bool(await self._database.fetchval(_IS_REFUSED, thumbprint, spki_sha256))
 
     async def find(self, account_id: AccountId) -> Account | None:
         """The account, whatever its state."""

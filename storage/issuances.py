@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import timedelta
 
 import asyncpg
@@ -28,7 +29,9 @@ from storage.rows import (
 _READ = f"""
     WITH {CALLER}
     SELECT caller.id AS caller_id, {ORDER_COLUMNS}, {AUTHORIZATION_COLUMNS},
-        EXISTS (SELECT FROM accounts WHERE thumbprint = $4) AS is_account_key
+        CASE WHEN EXISTS (SELECT FROM accounts WHERE thumbprint = $4) THEN 'account'
+            WHEN EXISTS (SELECT FROM blocked_keys WHERE thumbprint = $4) THEN 'blocked'
+        END AS key_use
     FROM caller
     LEFT JOIN orders AS o ON o.id = $3 AND o.account_id = caller.id
     LEFT JOIN LATERAL unnest(o.authorization_ids) WITH ORDINALITY AS part (id, position) ON true
@@ -132,6 +135,13 @@ class SerialTaken(Exception):
     """The serial was handed out before; nothing was changed."""
 
 
+class KeyUse(enum.Enum):
+    """Why a key gets no certificate: an account has it, or it was reported as compromised."""
+
+    ACCOUNT = "account"
+    BLOCKED = "blocked"
+
+
 class Issuances:
     """From a ready order to a signed certificate."""
 
@@ -140,9 +150,10 @@ class Issuances:
 
     async def read(
         self, caller: Caller, order_id: OrderId, thumbprint: bytes
-    ) -> tuple[Order, tuple[Authorization, ...], bool] | None:
-        """What finalize must know: the order, its authorizations, and whether ``thumbprint`` is
-        that of any account's key. None if the order isn't the caller's or isn't there.
+    ) -> tuple[Order, tuple[Authorization, ...], KeyUse | None] | None:
+        """What finalize must know: the order, its authorizations, and what keeps the key with
+        this ``thumbprint`` out of certificates. None if the order isn't the caller's or isn't
+        there.
 
         Raises CallerStale.
         """
@@ -153,7 +164,8 @@ class Issuances:
             raise CallerStale
         if rows[0]["order_id"] is None:
             return None
-        return order_of(rows[0]), authorizations_of(rows), rows[0]["is_account_key"]
+        use = rows[0]["key_use"]
+        return order_of(rows[0]), authorizations_of(rows), None if use is None else KeyUse(use)
 
     async def claim(
         self,

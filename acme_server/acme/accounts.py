@@ -12,6 +12,7 @@ from acme_server.web.responses import Response, json_response
 from acme_server.web.urls import Urls
 from acme_server.workflow.accounts import AccountUseCases, NewAccountRequest
 from acme_server.workflow.orders import OrderUseCases
+from policy.blocklists import spki_hash
 from policy.model.accounts import Account
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.ids import OrderId, encode_id, parse_id
@@ -39,6 +40,7 @@ class AccountResources:
             NewAccountRequest(
                 jwk=signed.jwk.canonical,
                 thumbprint=signed.jwk.thumbprint,
+                spki_sha256=spki_hash(signed.jwk.key),
                 contacts=payload.contacts,
                 terms_agreed=payload.terms_agreed,
                 only_return_existing=payload.only_return_existing,

@@ -20,12 +20,14 @@ from storage.accounts import Accounts
 class NewAccountRequest:
     """What a newAccount request asks for; the signature by ``jwk`` was verified.
 
-    ``jwk`` is the canonical JWK (RFC 7638), ``thumbprint`` its SHA-256. ``address`` is the
-    client's. ``binding`` is about this key; who made it is not verified.
+    ``jwk`` is the canonical JWK (RFC 7638), ``thumbprint`` its SHA-256; ``spki_sha256`` is that
+    of the key's SubjectPublicKeyInfo. ``address`` is the client's. ``binding`` is about this key;
+    who made it is not verified.
     """
 
     jwk: bytes
     thumbprint: bytes
+    spki_sha256: bytes
     contacts: tuple[str, ...]
     terms_agreed: bool
     only_return_existing: bool
@@ -108,7 +110,8 @@ class AccountUseCases:
         Raises ServerError: ACCOUNT_DOES_NOT_EXIST where only an existing one was asked for,
         ACCOUNT_INACTIVE, USER_ACTION_REQUIRED without consent to the terms, INVALID_CONTACT,
         UNSUPPORTED_CONTACT, EXTERNAL_ACCOUNT_REQUIRED, UNAUTHORIZED for a binding that does not
-        hold. An existing account is returned whatever else is wrong; its binding stays as it is,
+        hold, BAD_PUBLIC_KEY for the key of a certificate or one known to be compromised. An
+        existing account is returned whatever else is wrong; its binding stays as it is,
         and a key sent along is not used up.
         """
         try:
@@ -126,9 +129,17 @@ class AccountUseCases:
 
     async def _create(self, request: NewAccountRequest) -> tuple[Account, bool]:
         account = await self._new_account(request)
-        created = await self._accounts.create(account, address=request.address)
+        created = await self._accounts.create(
+            account, spki_sha256=request.spki_sha256, address=request.address
+        )
         fault("account_created")
         if created is None:
+            if await self._accounts.refuses(request.thumbprint, request.spki_sha256):
+                raise ServerError(
+                    ErrorKind.BAD_PUBLIC_KEY,
+                    "The key is that of a certificate, or known to be compromised; make one for "
+                    "the account alone.",
+                )
             assert account.external_account_id is not None
             raise await self._external_accounts.explain_unusable(account.external_account_id)
         return created

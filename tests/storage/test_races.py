@@ -45,7 +45,7 @@ def an_account() -> Account:
 @pytest.fixture
 async def caller(database: Database) -> Caller:
     account = an_account()
-    await Accounts(database).create(account, address="192.0.2.1")
+    await Accounts(database).create(account, spki_sha256=os.urandom(32), address="192.0.2.1")
     return Caller(account.id, account.thumbprint)
 
 
@@ -102,7 +102,9 @@ async def test_registrations_with_one_key_make_one_account(database: Database) -
         for _ in range(50)
     ]
 
-    results = await asyncio.gather(*(accounts.create(twin, address="::1") for twin in twins))
+    results = await asyncio.gather(
+        *(accounts.create(twin, spki_sha256=bytes(32), address="::1") for twin in twins)
+    )
 
     assert sum(is_new for _, is_new in results) == 1
     assert len({account.id for account, _ in results}) == 1
@@ -266,7 +268,7 @@ async def test_orders_are_listed_newest_first_and_only_to_their_account(
 ) -> None:
     placed = [(await an_order(database, caller)).id for _ in range(5)]
     stranger = an_account()
-    await Accounts(database).create(stranger, address="::1")
+    await Accounts(database).create(stranger, spki_sha256=os.urandom(32), address="::1")
     orders = Orders(database)
 
     first = await orders.list_for(caller, None, 3)

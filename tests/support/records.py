@@ -84,6 +84,7 @@ async def _register(house: House) -> Account:
         NewAccountRequest(
             jwk=b'{"kty":"oct","k":"' + key.encode() + b'"}',
             thumbprint=hashlib.sha256(os.urandom(32)).digest(),
+            spki_sha256=os.urandom(32),
             contacts=("mailto:admin@example.org",),
             terms_agreed=True,
             only_return_existing=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from acme_server.workers.validation import ValidationWorker
 from acme_server.workflow.accounts import AccountUseCases, NewAccountRequest
 from acme_server.workflow.authority import Authority, Installation, NewAuthority
 from acme_server.workflow.authorizations import AuthorizationUseCases
+from acme_server.workflow.blockedkeys import BlockedKeys
 from acme_server.workflow.certificates import CertificateUseCases
 from acme_server.workflow.chains import Chains
 from acme_server.workflow.clock import SystemClock
@@ -33,7 +35,7 @@ from policy.model.errors import ErrorKind, Problem
 from policy.model.ids import AccountId
 from policy.model.orders import Order
 from policy.names import NameRules
-from policy.profiles import TLS_SERVER
+from policy.profiles import TLS_SERVER, Profile
 from storage.accounts import Accounts
 from storage.authorizations import Authorizations
 from storage.certificates import Certificates
@@ -120,6 +122,7 @@ class House:
             NewAccountRequest(
                 jwk=key,
                 thumbprint=hashlib.sha256(key).digest(),
+                spki_sha256=hashlib.sha256(b"spki" + key).digest(),
                 contacts=(),
                 terms_agreed=True,
                 only_return_existing=False,
@@ -129,7 +132,7 @@ class House:
         assert is_new
         return Caller(account.id, account.thumbprint)
 
-    async def order(self, caller: Caller, *names: str) -> Order:
+    async def order(self, caller: Caller, *names: str, profile: str | None = None) -> Order:
         """A new order for DNS names."""
         return await self.orders.create(
             caller,
@@ -137,13 +140,13 @@ class House:
                 unverified_identifiers=[("dns", name) for name in names],
                 not_before=None,
                 not_after=None,
-                profile=None,
+                profile=profile,
             ),
         )
 
-    async def ready_order(self, caller: Caller, *names: str) -> Order:
+    async def ready_order(self, caller: Caller, *names: str, profile: str | None = None) -> Order:
         """An order whose authorizations are valid."""
-        order = await self.order(caller, *names)
+        order = await self.order(caller, *names, profile=profile)
         for authorization_id in order.authorization_ids:
             authorization = await self.authorizations.get(caller, authorization_id)
             kind = authorization.challenges[0].type
@@ -152,10 +155,15 @@ class House:
 
 
 async def build_house(
-    database: Database, master_key: MasterKey | None = None, *, with_root: bool = False
+    database: Database,
+    master_key: MasterKey | None = None,
+    *,
+    with_root: bool = False,
+    profiles: Sequence[Profile] = (TLS_SERVER,),
+    blocked_keys: BlockedKeys | None = None,
 ) -> House:
     """The use cases over ``database``, its CA made if there is none; ``with_root`` offers the
-    chain with its root too."""
+    chain with its root too. The first of ``profiles`` is the default."""
     clock = SystemClock()
     master_key = master_key or MasterKey(os.urandom(32))
     secrets = SealedSecrets(database)
@@ -165,8 +173,8 @@ async def build_house(
     rules = OrderRules(
         names=NameRules(ip=True),
         max_identifiers=100,
-        profiles={TLS_SERVER.name: TLS_SERVER},
-        default_profile=TLS_SERVER.name,
+        profiles={profile.name: profile for profile in profiles},
+        default_profile=profiles[0].name,
         issuer_not_after=authority.active.facts.not_after,
         challenge_types=CHALLENGES,
         order_lifetime=timedelta(days=7),
@@ -191,6 +199,7 @@ async def build_house(
             rules.profiles,
             names=rules.names,
             owner="test",
+            blocked_keys=blocked_keys,
         ),
         certificates=CertificateUseCases(
             Certificates(database), authority, Chains(authority, with_root=with_root)
