@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,13 +29,15 @@ class ClientLab:
 
 
 @contextmanager
-def client_lab(folder: Path) -> Iterator[ClientLab]:
-    """A running lab; ``folder`` is for its files. It gives up on silent targets soon."""
+def client_lab(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[ClientLab]:
+    """A running lab; ``folder`` is for its files. It gives up on silent targets soon. ``more``
+    are variables of its environment."""
     with Zone(folder) as zone:
         settings = {
             "ACME_SERVER__VALIDATION__RESOLVERS": f'["{zone.endpoint}"]',
             "ACME_SERVER__VALIDATION__CONNECT_TIMEOUT": "2s",
             "ACME_SERVER__VALIDATION__RETRIES": "0",
+            **(more or {}),
         }
         with LabServer(settings) as server:
             roots = folder / "roots.pem"

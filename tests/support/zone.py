@@ -49,6 +49,10 @@ class Zone:
         """Give ``name`` an address."""
         self._dns.add(name, "A", address)
 
+    def restrict(self, name: str, *texts: str) -> None:
+        """Publish CAA records of ``name``, such as ``0 issue "ca.example"``."""
+        self._dns.add(name, "CAA", *texts)
+
     def write(self, name: str, *texts: str) -> None:
         """Let ``texts`` be the TXT records of ``name``."""
         (self._texts / name).write_text("".join(f"{text}\n" for text in texts), "ascii")
