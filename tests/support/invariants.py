@@ -82,11 +82,21 @@ _BROKEN = {
         SELECT order_id FROM certificates WHERE order_id IS NOT NULL
         GROUP BY order_id HAVING count(*) > 1
     """,
+    "a use of an external account key without its account": """
+        SELECT e.id FROM external_accounts e
+        WHERE e.uses <> (SELECT count(*) FROM accounts a WHERE a.external_account_id = e.id)
+    """,
     "a mutation that was not audited": """
         WITH expected (subject, action) AS (
             SELECT 'account:' || id, 'account_created' FROM accounts
             UNION ALL SELECT 'account:' || id, 'account_deactivated' FROM accounts
                 WHERE status = 'deactivated'
+            UNION ALL SELECT 'external_account:' || id, 'external_account_created'
+                FROM external_accounts
+            UNION ALL SELECT 'external_account:' || id, 'external_account_revoked'
+                FROM external_accounts WHERE revoked_at IS NOT NULL
+            UNION ALL SELECT 'external_account:' || external_account_id, 'external_account_bound'
+                FROM accounts WHERE external_account_id IS NOT NULL
             UNION ALL SELECT 'order:' || id, 'order_created' FROM orders
             UNION ALL SELECT 'order:' || order_id, 'order_claimed' FROM certificates
                 WHERE order_id IS NOT NULL

@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from storage.pool import Database
 from support.acme import AcmeClient, AcmeServed, serve_house
 from support.edge import Reply
-from support.jose import b64
+from support.jose import ClientKey, b64
 from support.workflow import House, build_house, csr_for
 
 OLD, NEW = "https://acme.example/terms/1", "https://acme.example/terms/2"
@@ -31,6 +33,18 @@ def kind_of(reply: Reply) -> str:
 async def move(client: AcmeClient, served: AcmeServed) -> AcmeClient:
     """The same client at another server of the installation."""
     return await served.connection_of(client)
+
+
+async def ready_order(client: AcmeClient) -> tuple[str, dict[str, Any]]:
+    """An order that can be finalized: its URL and object."""
+    made = await client.post(client.urls.new_order, ORDER)
+    url = made.headers["location"]
+    (authorization,) = json.loads(made.body)["authorizations"]
+    challenge = json.loads((await client.read(authorization)).body)["challenges"][0]
+    await client.post(challenge["url"], {})
+    order: dict[str, Any] = json.loads((await client.read(url)).body)
+    assert order["status"] == "ready"
+    return url, order
 
 
 async def everything(client: AcmeClient, order_url: str, order: dict[str, Any]) -> list[Reply]:
@@ -147,6 +161,26 @@ async def test_who_does_not_agree_can_leave(house: House) -> None:
 
     assert (left.status, json.loads(left.body)["status"]) == (200, "deactivated")
     assert (refused.status, kind_of(refused)) == (401, "unauthorized")
+
+
+async def test_who_does_not_agree_can_change_a_key_and_revoke(house: House) -> None:
+    async with serve_house(house, terms=OLD) as before:
+        client = await before.registered()
+        url, order = await ready_order(client)
+        finalized = await client.post(order["finalize"], {"csr": b64(csr_for("a.example"))})
+        pem = (await client.read(json.loads(finalized.body)["certificate"])).body
+    leaf = x509.load_pem_x509_certificates(pem)[0].public_bytes(Encoding.DER)
+    async with serve_house(house, terms=NEW) as served:
+        client = await move(client, served)
+        refused = await client.read(url)
+        revoked = await client.post(served.urls.revoke_certificate, {"certificate": b64(leaf)})
+        new = ClientKey.generate()
+        change = {"account": client.kid, "oldKey": client.key.jwk}
+        inner = new.sign({"jwk": new.jwk, "url": served.urls.key_change}, change)
+        changed = await client.post(served.urls.key_change, inner)
+
+    assert (refused.status, kind_of(refused)) == (403, "userActionRequired")
+    assert (revoked.status, changed.status) == (200, 200)
 
 
 async def test_a_stranger_does_not_learn_what_an_account_agreed_to(house: House) -> None:
