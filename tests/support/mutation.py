@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.acme import JOSE
-from support.jose import ClientKey, b64
+from support.jose import ClientKey, b64, mac
 
 _VALUES: tuple[object, ...] = (
     *(None, True, False, 0, -1, 1.5, 2**31, 2**63, 2**64, 10**30, 1e308, float("nan")),
@@ -103,11 +103,35 @@ _TYPES = ("", "text/plain", "application/json", JOSE + ";charset=utf-8", JOSE + 
 
 
 @dataclass(frozen=True)
+class Inner:
+    """A JWS to stand in a payload, alone or as its ``member``; a key in octets is one for HS256."""
+
+    key: ClientKey | bytes
+    header: Mapping[str, Any]
+    payload: object
+    member: str | None = None
+
+    def sign(self, header: Mapping[str, Any], payload: object) -> dict[str, Any]:
+        """A payload with this JWS over ``header`` and ``payload`` instead."""
+        if isinstance(self.key, bytes):
+            jws = mac(self.key, header, payload)
+        else:
+            jws = self.key.sign(header, payload)
+        return jws if self.member is None else {"termsOfServiceAgreed": True, self.member: jws}
+
+
+@dataclass(frozen=True)
 class Right:
-    """A right request, to be damaged."""
+    """A right request, to be damaged; ``inner`` is the JWS within its payload."""
 
     url: str
     payload: object
+    inner: Inner | None = None
+
+    @classmethod
+    def around(cls, url: str, inner: Inner) -> Right:
+        """With a payload that ``inner`` makes."""
+        return cls(url, inner.sign(inner.header, inner.payload), inner)
 
 
 @dataclass(frozen=True)
@@ -132,7 +156,7 @@ class Mutator:
             self._payload,
             self._payload,
             self._payload_bytes,
-            self._csr,
+            self._within,
             self._header,
             self._header_bytes,
             self._envelope,
@@ -160,9 +184,15 @@ class Mutator:
         octets = right.payload if isinstance(right.payload, bytes) else _dumps(right.payload)
         return self._signed("payload bytes", right.url, key.sign(header, self._octets(octets)))
 
-    def _csr(self, key: ClientKey, right: Right, header: dict[str, Any]) -> Damaged:
-        """The DER within, where there is one."""
-        payload = right.payload
+    def _within(self, key: ClientKey, right: Right, header: dict[str, Any]) -> Damaged:
+        """The JWS or the DER within, where there is one."""
+        payload, inner = right.payload, right.inner
+        if inner is not None:
+            changed = self._tree([inner.header, inner.payload])
+            parts = changed if isinstance(changed, list) and len(changed) == 2 else [{}, changed]
+            inner_header = parts[0] if isinstance(parts[0], dict) else {"": parts[0]}
+            jws = inner.sign(inner_header, parts[1])
+            return self._signed("inner JWS", right.url, key.sign(header, jws))
         if not (isinstance(payload, dict) and isinstance(payload.get("der"), bytes)):
             return self._payload(key, right, header)
         octets = bytearray(payload["der"])

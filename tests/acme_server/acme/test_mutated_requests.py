@@ -14,15 +14,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from structlog.testing import capture_logs
 
 from storage.pool import Database
-from support.acme import AcmeClient, AcmeServed, serve_house
+from support.acme import EXTERNAL_URL, AcmeClient, AcmeServed, serve_house
 from support.adversary import fault_of, fault_of_problem, order_for, parsed
 from support.edge import Reply
 from support.invariants import broken_invariants
-from support.jose import b64
-from support.mutation import Damaged, Mutator, Right
+from support.jose import ClientKey, b64
+from support.mutation import Damaged, Inner, Mutator, Right
 from support.workflow import build_house, csr_for
 
 CLIENTS = 4
@@ -48,11 +50,12 @@ class Attacker:
         self._findings = findings
         self._scene: list[Right] = []
         self._nonce: str | None = None
+        self._is_worn = False
 
     async def send(self, count: int) -> None:
         """Send ``count`` damaged requests."""
         for number in range(count):
-            if number % _PER_SCENE == 0:
+            if number % _PER_SCENE == 0 or self._is_worn:
                 await self._set_scene(number)
             right = self._rng.choice(self._scene)
             damaged = self._mutator.damage(self._client.key, right, await self._header(right))
@@ -75,26 +78,41 @@ class Attacker:
         pending, ready, done = orders
         csr = csr_for("c." + name)
         certificate = parsed(await client.post(done["finalize"], {"csr": b64(csr)}))["certificate"]
+        leaf = x509.load_pem_x509_certificates((await client.read(certificate)).body)[0]
+        der = b64(leaf.public_bytes(Encoding.DER))
         assert client.kid is not None
         reads = [urls.directory, urls.new_nonce, client.kid, pending["url"], certificate]
         reads += [pending["authorizations"][0], pending["challenge"], ready["url"]]
+        reads += [client.kid + "/orders", client.kid + "/orders?cursor=" + client.account_id]
         contact = {"contact": ["mailto:a@b.example"]}
+        timed = {**order_for(name, "*.x." + name), "notAfter": "2026-12-31T00:00:00Z"}
         self._scene = [
             *(Right(url, b"") for url in reads),
             Right(urls.new_account, {"termsOfServiceAgreed": True, **contact}),
             Right(client.kid, contact),
-            *[
-                Right(
-                    urls.new_order,
-                    {**order_for(name, "*.x." + name), "notAfter": "2026-12-31T00:00:00Z"},
-                )
-            ]
-            * 2,
+            *[Right(urls.new_order, timed)] * 2,
+            Right(urls.new_authorization, {"identifier": {"type": "dns", "value": name}}),
             Right(pending["authorizations"][0], {"status": "deactivated"}),
             Right(pending["challenge"], {}),
             *[Right(ready["finalize"], {"der": csr_for("b." + name)})] * 4,
+            *[Right(urls.revoke_certificate, {"certificate": der, "reason": 4})] * 2,
+            *[self._key_change()] * 2,
+            *[self._bound_account()] * 2,
         ]
         self._nonce = None
+        self._is_worn = False
+
+    def _key_change(self) -> Right:
+        client, url = self._client, self._served.urls.key_change
+        new = ClientKey.generate()
+        change = {"account": client.kid, "oldKey": client.key.jwk}
+        return Right.around(url, Inner(new, {"jwk": new.jwk, "url": url}, change))
+
+    def _bound_account(self) -> Right:
+        url = self._served.urls.new_account
+        header = {"kid": "nobody", "url": url}
+        inner = Inner(bytes(32), header, self._client.key.jwk, "externalAccountBinding")
+        return Right.around(url, inner)
 
     async def _challenge(self, order: dict[str, object]) -> str:
         authorizations = order["authorizations"]
@@ -129,9 +147,16 @@ class Attacker:
             return reply
         headers = {"Content-Type": damaged.content_type}
         reply = await self._client.request("POST", damaged.target, damaged.body, headers)
+        if damaged.target == self._served.urls.key_change.removeprefix(EXTERNAL_URL):
+            self._take_over(reply)
         if reply.headers.get("connection") == "close":
             self._client = await self._served.connection_of(self._client)
         return reply
+
+    def _take_over(self, reply: Reply) -> None:
+        """A key change that was right after all: the scene is worn, its account's key unknown."""
+        if reply.status == 200:
+            self._is_worn = True
 
     def _judge(self, damaged: Damaged, reply: Reply | None) -> None:
         if reply is None:
