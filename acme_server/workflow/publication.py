@@ -16,7 +16,8 @@ from storage.crls import Crls, CrlState
 from storage.leases import Leases
 
 _LEASE_NAME = "crl-publication"
-_LEASE = timedelta(minutes=2)
+# For one CRL; who is dead for this long is relieved of the rest.
+_LEASE = timedelta(seconds=30)
 # A clock that is a little behind must not find a CRL that isn't valid yet.
 _BACKDATE = timedelta(minutes=5)
 
@@ -52,20 +53,43 @@ class PublicationUseCases:
         return await self._crls.find(issuer, shard)
 
     async def publish_due(self) -> int:
-        """Make the CRLs that are due; their number. Only one process at a time does."""
-        token = await self._leases.take(_LEASE_NAME, self._owner, _LEASE)
-        if token is None:
+        """Make the CRLs that are due; their number. Only one process at a time does.
+
+        Looking costs one statement that writes nothing. The lease is kept no longer than there
+        is work, so that no revocation waits for who held it last.
+        """
+        if not await self._find_due():
             return 0
-        # Requests are read before what is revoked: those of later revocations stay for the next
-        # run, whether the CRL lists them already or not.
-        states = await self._crls.states()
+        try:
+            return await self._publish_all()
+        finally:
+            await self._leases.release(_LEASE_NAME, self._owner)
+
+    async def _publish_all(self) -> int:
+        """Under the lease, look again: another process may have done it meanwhile."""
+        if await self._leases.take(_LEASE_NAME, self._owner, _LEASE) is None:
+            return 0
         published = 0
-        for issuer in self._authority.signing():
-            for shard in range(issuer.issuer.shards):
-                present = states.get((issuer.name, shard))
-                if present is None or self._is_due(present):
-                    published += await self._publish(issuer, shard, present, token)
+        for issuer, shard, present in await self._find_due():
+            token = await self._leases.take(_LEASE_NAME, self._owner, _LEASE)
+            if token is None:
+                break
+            published += await self._publish(issuer, shard, present, token)
         return published
+
+    async def _find_due(self) -> list[tuple[SigningIssuer, int, CrlState | None]]:
+        """Issuer, shard and newest CRL of those that are missing, old or asked for.
+
+        Requests are read here, before what is revoked: those of later revocations stay for the
+        next run, whether the CRL lists them already or not.
+        """
+        states = await self._crls.states()
+        shards = (
+            (issuer, shard, states.get((issuer.name, shard)))
+            for issuer in self._authority.signing()
+            for shard in range(issuer.issuer.shards)
+        )
+        return [entry for entry in shards if entry[2] is None or self._is_due(entry[2])]
 
     async def _publish(
         self, issuer: SigningIssuer, shard: int, present: CrlState | None, token: int

@@ -7,8 +7,11 @@ import subprocess
 from pathlib import Path
 
 
-def openssl(*arguments: str | Path) -> str:
-    """What an openssl command prints; fails the test, with its errors, if it fails."""
+def openssl(*arguments: str | Path, succeeds: bool = True) -> str:
+    """What an openssl command prints; fails the test, with its errors, if it fails.
+
+    With ``succeeds=False`` it must fail, and its errors are what counts.
+    """
     result = subprocess.run(
         ["openssl", *arguments],
         stdin=subprocess.DEVNULL,
@@ -16,8 +19,8 @@ def openssl(*arguments: str | Path) -> str:
         text=True,
         check=False,
     )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    assert (result.returncode == 0) is succeeds, result.stderr
+    return result.stdout if succeeds else result.stderr
 
 
 def verify_chain(certificate: Path, chain: Path, roots: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -135,3 +136,67 @@ async def test_revocation_makes_its_shard_due_at_once(
     assert crl is not None
     listed = x509.load_der_x509_crl(crl.der)
     assert listed.get_revoked_certificate_by_serial_number(int.from_bytes(serial)) is not None
+
+
+async def test_revocation_that_is_committed_while_a_crl_is_made_is_not_lost(
+    house: House, publication: PublicationUseCases, certificate: ServiceCertificateUseCases
+) -> None:
+    """Its time is before that of the CRL, which could not see it yet."""
+    await certificate.renew_if_due()
+    await publication.publish_due()
+    async with house.database.transaction() as connection:
+        serial = await connection.fetchval(
+            "UPDATE certificates"
+            " SET revoked_at = date_trunc('second', now() - interval '1 minute'),"
+            " revocation_reason = 1 RETURNING serial"
+        )
+        shard = house.authority.active.facts.shard_of(serial)
+        await house.database.execute(
+            "INSERT INTO crl_requests (issuer, shard) VALUES ('ca', $1)", shard
+        )
+        assert await publication.publish_due() == 1
+        before = await _listed(publication, shard)
+
+    assert await publication.publish_due() == 1
+    assert before == set()
+    assert await _listed(publication, shard) == {int.from_bytes(serial)}
+    assert await publication.publish_due() == 0
+
+
+async def test_another_process_publishes_at_once_what_was_asked_for(
+    house: House, clock: FakeClock, publication: PublicationUseCases
+) -> None:
+    """Whoever published last keeps no lease."""
+    await publication.publish_due()
+    other = PublicationUseCases(
+        Crls(house.database),
+        Certificates(house.database),
+        Leases(house.database),
+        house.authority,
+        clock,
+        owner="other",
+        lifetime=timedelta(days=7),
+        interval=timedelta(days=1),
+    )
+    await house.database.execute("INSERT INTO crl_requests (issuer, shard) VALUES ('ca', 3)")
+
+    published = await asyncio.gather(other.publish_due(), publication.publish_due())
+
+    assert sum(published) == 1
+    assert await house.database.fetchval("SELECT count(*) FROM crl_requests") == 0
+
+
+async def test_looking_for_what_is_due_writes_nothing(
+    publication: PublicationUseCases, house: House
+) -> None:
+    await publication.publish_due()
+    before = house.database.statements
+
+    assert await publication.publish_due() == 0
+    assert house.database.statements - before == 1
+
+
+async def _listed(publication: PublicationUseCases, shard: int) -> set[int]:
+    crl = await publication.find_crl("ca", shard)
+    assert crl is not None
+    return {entry.serial_number for entry in x509.load_der_x509_crl(crl.der)}
