@@ -158,6 +158,28 @@ async def test_challenges_of_an_ended_authorization_are_refused(house: House, en
     assert len(house.validators.tasks) == tasks
 
 
+async def test_names_and_authorizations_of_an_order_never_change(house: House) -> None:
+    async with serve_house(house) as served:
+        client = await served.registered()
+        first = await order(client, "b.example", "*.a.example", "a.example")
+        seen = [first]
+        for authorization in first["authorizations"]:
+            await client.post(await challenge_url(client, authorization, "dns-01"), {})
+            seen.append(parsed(await client.read(first["url"])))
+        csr = {"csr": b64(csr_for("a.example", "*.a.example", "b.example"))}
+        seen.append(parsed(await client.post(first["finalize"], csr)))
+        await client.post(first["authorizations"][0], DEACTIVATED)
+        seen.append(parsed(await client.read(first["url"])))
+
+    statuses = [document["status"] for document in seen]
+    assert statuses == ["pending", "pending", "pending", "ready", "valid", "valid"]
+    names = [identifier["value"] for identifier in first["identifiers"]]
+    assert names == ["b.example", "*.a.example", "a.example"]
+    for document in seen:
+        assert document["identifiers"] == first["identifiers"]
+        assert document["authorizations"] == first["authorizations"]
+
+
 # ---- deactivation -------------------------------------------------------------------------------
 
 
