@@ -184,6 +184,13 @@ DNS_MALFORMED = Cause(
     next_step="Check the name servers of the zone.",
     is_transient=True,
 )
+DNS_BOGUS = Cause(
+    code="dns_bogus",
+    kind=ErrorKind.DNS,
+    seen="The DNS resolver refuses the answer to {type} for {name}: DNSSEC shows it to be bogus.",
+    likely="Signatures of the zone have expired, or the DS record in the zone above is another's.",
+    next_step="Sign the zone anew, and compare its keys with the DS record in the zone above.",
+)
 DNS_NOT_AUTHENTIC = Cause(
     code="dns_not_authentic",
     kind=ErrorKind.DNS,

@@ -55,6 +55,12 @@ class ServerFailure(DnsError):
     cause = causes.DNS_SERVER_FAILURE
 
 
+class Bogus(DnsError):
+    """SERVFAIL, and the resolver says that DNSSEC is the reason (RFC 8914)."""
+
+    cause = causes.DNS_BOGUS
+
+
 class QueryRefused(DnsError):
     """REFUSED."""
 
@@ -96,6 +102,7 @@ class QueryTimedOut(DnsError):
 _MOST_TELLING_FIRST: tuple[type[DnsError], ...] = (
     NameUnusable,
     ChainTooLong,
+    Bogus,
     NotAuthentic,
     ServerFailure,
     QueryRefused,

@@ -1,6 +1,7 @@
 """DNS messages (RFC 1035): making a query that is hard to forge an answer to, reading answers.
 
-Only the answer section is read, and only the types that are asked for. A general parser builds
+Only the answer section is read, and only the types that are asked for; of a failure also the
+reasons that the resolver gives. A general parser builds
 objects for every record and name of a message, and lets a hostile zone hold the event loop for
 seconds (docs/adr/0010-own-dns-messages.md).
 """
@@ -33,7 +34,10 @@ _QUESTION_TAIL = 4
 _RECURSION_DESIRED = 0x0100
 _AUTHENTIC_DATA = 0x0020
 _IN = 1
-_OPT = b"\x00" + struct.pack("!HHIH", 41, UDP_PAYLOAD, 0, 0)
+_OPT_TYPE = 41
+_OPT = b"\x00" + struct.pack("!HHIH", _OPT_TYPE, UDP_PAYLOAD, 0, 0)
+_OPTION = struct.Struct("!HH")
+_EXTENDED_ERROR = 15
 
 
 class RecordType(enum.IntEnum):
@@ -101,12 +105,13 @@ class Answer:
     """What a resolver answered. ``rcode`` may be one that ``Rcode`` doesn't name.
 
     ``is_authentic`` is the resolver's word for it (the AD bit), worth as much as the resolver
-    and the way to it.
+    and the way to it. ``reasons`` are the codes by which it explains SERVFAIL (RFC 8914).
     """
 
     rcode: int
     records: tuple[Record, ...]
     is_authentic: bool = False
+    reasons: tuple[int, ...] = ()
 
     def find_records(self, owner: Name, record_type: RecordType) -> list[Record]:
         """The records of exactly ``owner``."""
@@ -191,7 +196,36 @@ def parse_answer(wire: bytes) -> Answer:
         records = tuple(_read_records(wire, position, answers))
     except (IndexError, struct.error) as error:
         raise MessageMalformed("it is cut off") from error
-    return Answer(flags & 0xF, records, bool(flags & _AUTHENTIC_DATA))
+    rcode = flags & 0xF
+    reasons = _find_reasons(wire, position) if rcode == Rcode.SERVFAIL else ()
+    return Answer(rcode, records, bool(flags & _AUTHENTIC_DATA), reasons)
+
+
+def _find_reasons(wire: bytes, position: int) -> tuple[int, ...]:
+    """The extended errors in the OPT record of a message whose records begin at ``position``.
+
+    They only explain: what can't be read counts as not there.
+    """
+    count = sum(_HEADER.unpack_from(wire)[3:])
+    try:
+        for _ in range(min(count, MAX_RECORDS)):
+            _, position = _read_name(wire, position)
+            number, _, _, length = _RECORD.unpack_from(wire, position)
+            start = position + _RECORD.size
+            position = start + length
+            if number == _OPT_TYPE:
+                return tuple(_read_reasons(wire[start:position]))
+    except (IndexError, struct.error, MessageMalformed):
+        pass
+    return ()
+
+
+def _read_reasons(options: bytes) -> Iterator[int]:
+    while options:
+        code, length = _OPTION.unpack_from(options)
+        data, options = options[4 : 4 + length], options[4 + length :]
+        if code == _EXTENDED_ERROR and len(data) >= 2:
+            yield int.from_bytes(data[:2])
 
 
 def _read_records(wire: bytes, position: int, count: int) -> Iterator[Record]:

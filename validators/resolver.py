@@ -13,6 +13,7 @@ from pathlib import Path
 from validators.caarecords import CaaRecord
 from validators.dnserrors import (
     AnswerMalformed,
+    Bogus,
     ChainTooLong,
     DnsError,
     NameMissing,
@@ -233,10 +234,15 @@ class Resolver:
             return AnswerMalformed
         if answer.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
             return answer
+        if not _DNSSEC_REASONS.isdisjoint(answer.reasons):
+            return Bogus
         return QueryRefused if answer.rcode == Rcode.REFUSED else ServerFailure
 
 
 _LOOPBACK = IPv4Address("127.0.0.1")
+# Bogus, signature expired or not yet valid, DNSKEY missing, RRSIGs missing, no zone key, NSEC
+# missing (RFC 8914, section 4).
+_DNSSEC_REASONS = frozenset(range(6, 13))
 
 
 def _is_localhost(name: str) -> bool:

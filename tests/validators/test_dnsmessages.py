@@ -172,6 +172,38 @@ def test_an_answer_says_whether_it_is_authentic(flags: int, is_authentic: bool) 
     assert parse_answer(wire).is_authentic is is_authentic
 
 
+def failure(*additional: bytes, count: int | None = None) -> bytes:
+    number = len(additional) if count is None else count
+    return HEADER.pack(1, 0x8182, 0, 0, 0, number) + b"".join(additional)
+
+
+REASONS: dict[str, tuple[bytes, tuple[int, ...]]] = {
+    "none": (failure(), ()),
+    "no options": (failure(record(b"\0", 41, b"")), ()),
+    "one": (failure(record(b"\0", 41, b"\0\x0f\0\x02\0\x06")), (6,)),
+    "with a text": (failure(record(b"\0", 41, b"\0\x0f\0\x05\0\x07why")), (7,)),
+    "two": (failure(record(b"\0", 41, b"\0\x0f\0\x02\0\x06" * 2)), (6, 6)),
+    "another option": (failure(record(b"\0", 41, b"\0\x03\0\x02\0\x06")), ()),
+    "a short one": (failure(record(b"\0", 41, b"\0\x0f\0\x01\x06")), ()),
+    "a cut option": (failure(record(b"\0", 41, b"\0\x0f\0")), ()),
+    "fewer records than announced": (failure(count=9), ()),
+    "a name without an end": (failure(b"\xc0\x0c", count=1), ()),
+}
+
+
+@pytest.mark.parametrize(("wire", "reasons"), REASONS.values(), ids=REASONS)
+def test_reasons_of_a_failure_are_read_or_not_there(wire: bytes, reasons: tuple[int, ...]) -> None:
+    assert parse_answer(wire).reasons == reasons
+
+
+def test_reasons_are_looked_for_among_few_records() -> None:
+    many = [record(b"\0", 65280, b"")] * MAX_RECORDS
+
+    answer = parse_answer(failure(*many, record(b"\0", 41, b"\0\x0f\0\x02\0\x06")))
+
+    assert answer.reasons == ()
+
+
 def test_records_of_other_types_and_classes_are_passed_over() -> None:
     chaos = record(b"\0", 16, b"\x03abc", record_class=3)
     unknown = record(b"\0", 65280, b"\xc0\xff")

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+import dns.edns
 import dns.flags
+import dns.rrset
 import pytest
 
 from policy.model.errors import ErrorKind
 from support.dns import DnsServer, Handler, Question, failing, records, reply, wire
 from support.validation import Lab, make_task
-from validators.dnserrors import DnsError, NameMissing, NoRecords, NotAuthentic, ServerFailure
+from validators.dnserrors import (
+    Bogus,
+    DnsError,
+    NameMissing,
+    NoRecords,
+    NotAuthentic,
+    ServerFailure,
+)
 from validators.trace import Trace
 
 NAME = "text.corp.test"
@@ -94,6 +103,43 @@ def vouched(*lines: str, rcode: str = "NOERROR") -> Handler:
     return handle
 
 
+def explained(*reasons: int) -> Handler:
+    """SERVFAIL with extended errors, and a SOA record before them."""
+
+    def handle(question: Question) -> Sequence[bytes]:
+        message = reply(question, rcode="SERVFAIL")
+        soa = dns.rrset.from_text("test.", 60, "IN", "SOA", "a.test. b.test. 1 2 3 4 5")
+        message.authority.append(soa)
+        options = [dns.edns.EDEOption(dns.edns.EDECode(reason), "why") for reason in reasons]
+        message.use_edns(0, options=[dns.edns.GenericOption(65001, b"x"), *options])
+        return [wire(message)]
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("reasons", "error"),
+    [
+        ((6,), Bogus),
+        ((12,), Bogus),
+        ((22, 9), Bogus),
+        ((5,), ServerFailure),
+        ((13,), ServerFailure),
+        ((22, 23), ServerFailure),
+        ((), ServerFailure),
+    ],
+)
+async def test_a_resolver_that_names_dnssec_as_the_reason_is_understood(
+    lab: Lab, dns_server: DnsServer, reasons: tuple[int, ...], error: type[DnsError]
+) -> None:
+    dns_server.script(NAME, "TXT", explained(*reasons))
+
+    with pytest.raises(DnsError) as raised:
+        await txt(lab)
+
+    assert type(raised.value) is error
+
+
 async def test_an_authenticated_answer_is_taken(lab: Lab, dns_server: DnsServer) -> None:
     lab.demands_authentic = True
     dns_server.script(NAME, "TXT", vouched(f"{NAME}. TXT good"))
@@ -162,6 +208,7 @@ async def test_servers_of_zones_are_taken_at_their_word(
     [
         (records(), "dns_not_authentic", "Sign the zone"),
         (failing("SERVFAIL"), "dns_server_failure", "DNSSEC is broken"),
+        (explained(7), "dns_bogus", "Sign the zone anew"),
     ],
 )
 async def test_the_applicant_is_told_what_dnssec_lacks(
