@@ -16,6 +16,7 @@ from acme_server.cli.database import db_group
 from acme_server.cli.doctor import doctor_command
 from acme_server.cli.external_accounts import eab_group
 from acme_server.cli.orders import order_group
+from acme_server.cli.profiles import profile_group
 from acme_server.cli.running import run
 from acme_server.cli.secrets import secrets_group
 
@@ -30,6 +31,7 @@ _COMMANDS = (
     eab_group,
     order_group,
     certificate_group,
+    profile_group,
     version,
     completion,
 )

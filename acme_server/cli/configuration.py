@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,6 +46,10 @@ def show(invocation: Invocation) -> None:
         key: (_shown(declared, settings), str(configuration.places.get(key, "default")))
         for key, declared in DECLARED.items()
     }
+    shown |= {
+        declared.key: (declared.kind.plain(value), str(configuration.places[declared.key]))
+        for declared, value in _given_to_profiles(settings)
+    }
     rows = [
         (key, "" if value is None else _word(value), source)
         for key, (value, source) in shown.items()
@@ -61,6 +66,17 @@ def show(invocation: Invocation) -> None:
             + render_table(("setting", "value", "source"), rows)
         ),
     )
+
+
+def _given_to_profiles(settings: Settings) -> Iterator[tuple[Declaration, Any]]:
+    """The settings of profiles that were given, since the others are as in the base."""
+    from acme_server.config.profilesettings import declarations_of
+
+    for name, own in settings.profiles:
+        for declared in declarations_of(name):
+            value = getattr(own, declared.key.rpartition(".")[2])
+            if value is not None:
+                yield declared, value
 
 
 def _shown(declared: Declaration, settings: Settings) -> object:
