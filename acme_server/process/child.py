@@ -29,7 +29,16 @@ from policy.model.errors import DatabaseUnavailable
 _METRICS_SECONDS = 1.0
 # What libraries import when they first need it: imported while root can still read it.
 _IMPORTED_LATE = ("asyncpg", "uvloop", "aiohttp", "traceback", "linecache")
-_ENCODINGS = ("ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16")
+_ENCODINGS = (
+    "ascii",
+    "idna",
+    "latin_1",
+    "punycode",
+    "unicode_escape",
+    "utf_8",
+    "utf_8_sig",
+    "utf_16",
+)
 _log = structlog.get_logger()
 
 

@@ -60,11 +60,14 @@ def test_nothing_is_imported_after_root_was_given_up(tmp_path: Path) -> None:
     with LabServer(environment) as server:
         wanted = Load(clients=2, certificates=4, suffix="late.localhost")
         report = asyncio.run(measure(lab_target(server), wanted))
+        refused = Load(clients=1, certificates=1, suffix="spät.localhost")
+        refusals = asyncio.run(measure(lab_target(server), refused))
         server.stop()
 
         lines = server.output.splitlines()
         assert report.errors == {}
         assert report.certificates == 4
+        assert list(refusals.errors) == ["newOrder: 400 malformed"]
         assert lines.count("root given up") >= 2
         assert [line for line in lines if line.startswith("late: ")] == []
 
