@@ -14,10 +14,9 @@ _COLUMNS = "issuer, shard, number, this_update, next_update, der"
 _FIND = f"SELECT {_COLUMNS} FROM crls WHERE issuer = $1 AND shard = $2"
 _STATES = """
     SELECT issuer, shard, number, this_update, requests
-    FROM crls LEFT JOIN LATERAL (
-        SELECT array_agg(r.id) AS requests FROM crl_requests AS r
-        WHERE r.issuer = crls.issuer AND r.shard = crls.shard
-    ) AS requested ON true
+    FROM crls LEFT JOIN (
+        SELECT issuer, shard, array_agg(id) AS requests FROM crl_requests GROUP BY issuer, shard
+    ) AS requested USING (issuer, shard)
 """
 # Decides between two publishers: the number grows, and one whose lease was taken over since
 # (a lower fencing token) comes too late. The requests that it was made for are done with it.
