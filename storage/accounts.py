@@ -48,7 +48,7 @@ _CREATE = f"""
     ), audit AS (
         INSERT INTO audit_events (actor, action, subject, detail)
         SELECT 'account:' || id, 'account_created', 'account:' || id,
-            jsonb_build_object('address', $7::text)
+            jsonb_build_object('address', $7::text, 'terms', $5::text)
         FROM made
         UNION ALL
         SELECT 'account:' || account_id, 'external_account_bound', 'external_account:' || id,

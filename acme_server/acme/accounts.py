@@ -21,15 +21,21 @@ _CURSOR = "?cursor="
 
 
 class AccountResources:
-    """newAccount, and the account of each client."""
+    """newAccount, and the account of each client. ``terms`` is the URL of the terms of service."""
 
     def __init__(
-        self, gate: Gate, accounts: AccountUseCases, orders: OrderUseCases, urls: Urls
+        self,
+        gate: Gate,
+        accounts: AccountUseCases,
+        orders: OrderUseCases,
+        urls: Urls,
+        terms: str | None,
     ) -> None:
         self._gate = gate
         self._accounts = accounts
         self._orders = orders
         self._urls = urls
+        self._terms = terms
 
     async def new_account(self, request: Request) -> Response:
         """RFC 8555, sections 7.3 and 7.3.1."""
@@ -83,7 +89,7 @@ class AccountResources:
         return response
 
     def _respond(self, account: Account, status: HTTPStatus) -> Response:
-        return json_response(status, render_account(account, self._urls))
+        return json_response(status, render_account(account, self._urls, self._terms))
 
 
 def _check_own(request: Request, signed: Signed) -> None:

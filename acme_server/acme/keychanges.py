@@ -19,10 +19,13 @@ from policy.model.errors import ErrorKind, ServerError
 class KeyChangeResources:
     """Replaces an account's key by another one, with the signatures of both."""
 
-    def __init__(self, gate: Gate, key_changes: KeyChangeUseCases, urls: Urls) -> None:
+    def __init__(
+        self, gate: Gate, key_changes: KeyChangeUseCases, urls: Urls, terms: str | None
+    ) -> None:
         self._gate = gate
         self._key_changes = key_changes
         self._urls = urls
+        self._terms = terms
 
     async def change(self, request: Request) -> Response:
         """The account with its new key."""
@@ -32,7 +35,7 @@ class KeyChangeResources:
             signed.caller,
             KeyChangeRequest(key=jwk.key, jwk=jwk.canonical, thumbprint=jwk.thumbprint),
         )
-        return json_response(HTTPStatus.OK, render_account(account, self._urls))
+        return json_response(HTTPStatus.OK, render_account(account, self._urls, self._terms))
 
     def _new_key(self, signed: Signed) -> Jwk:
         """The key whose holder wants to take over the account, by the steps of the RFC.

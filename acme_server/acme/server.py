@@ -70,14 +70,14 @@ class AcmeFrontEnd:
         self._index = ("Link", f'<{urls.directory}>;rel="index"')
         self._gate = Gate(accounts, nonces, urls, check_key)
         self._directory = DirectoryResources(self._gate, urls, meta)
-        self._accounts = AccountResources(self._gate, accounts, orders, urls)
+        self._accounts = AccountResources(self._gate, accounts, orders, urls, self._terms)
         self._orders = OrderResources(self._gate, orders, issuance, urls)
         self._authorizations = AuthorizationResources(
             self._gate, authorizations, preauthorizations, urls
         )
         self._certificates = CertificateResources(self._gate, certificates, urls)
         self._revocations = RevocationResources(self._gate, revocations)
-        self._key_changes = KeyChangeResources(self._gate, key_changes, urls)
+        self._key_changes = KeyChangeResources(self._gate, key_changes, urls, self._terms)
 
     def routes(self) -> list[Route]:
         """All resources of the front end."""

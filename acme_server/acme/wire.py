@@ -161,12 +161,12 @@ def parse_finalize(payload: bytes) -> bytes:
         ) from error
 
 
-def render_account(account: Account, urls: Urls) -> dict[str, Any]:
-    """RFC 8555, section 7.1.2."""
+def render_account(account: Account, urls: Urls, terms: str | None) -> dict[str, Any]:
+    """RFC 8555, section 7.1.2. An agreement to other terms than ``terms`` is none any more."""
     document: dict[str, Any] = {"status": account.status.value}
     if account.contacts:
         document["contact"] = account.contacts
-    if account.terms_agreed is not None:
+    if account.terms_agreed is not None and account.has_agreed_to(terms):
         document["termsOfServiceAgreed"] = True
     if account.external_account_binding is not None:
         document["externalAccountBinding"] = render_binding(account.external_account_binding)

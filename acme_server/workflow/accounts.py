@@ -89,11 +89,11 @@ class AccountUseCases:
         ``account`` may be as old as the cache; it may have agreed at another replica since.
         Raises ServerError(USER_ACTION_REQUIRED), and as ``authenticate``.
         """
-        if self._terms is None or account.terms_agreed == self._terms:
+        if account.has_agreed_to(self._terms):
             return
         self.forget(account.id)
         current = await self.authenticate(account.id)
-        if current.terms_agreed != self._terms:
+        if not current.has_agreed_to(self._terms):
             raise ServerError(
                 ErrorKind.USER_ACTION_REQUIRED,
                 f"The terms of service have changed. Agree to those at {self._terms}: send "
@@ -212,7 +212,7 @@ class AccountUseCases:
         return account
 
     async def _agree(self, account: Account) -> Account:
-        if self._terms is None or account.terms_agreed == self._terms:
+        if account.has_agreed_to(self._terms):
             return account
         caller = Caller(account.id, account.thumbprint)
         return await self._accounts.update(caller, contacts=None, terms_agreed=self._terms)

@@ -43,6 +43,10 @@ class Account:
     external_account_id: ExternalAccountId | None = None
     external_account_binding: str | None = None
 
+    def has_agreed_to(self, terms: str | None) -> bool:
+        """Whether its owner agreed to the terms at the URL ``terms``; to None everybody has."""
+        return terms is None or self.terms_agreed == terms
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

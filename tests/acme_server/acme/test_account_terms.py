@@ -91,6 +91,8 @@ async def test_without_agreement_to_the_new_terms_only_the_account_is_served(
     assert unchanged
     assert [reply.status for reply in (read, updated, declined, agreed)] == [200] * 4
     assert (still.status, then.status) == (403, 200)
+    agreements = [json.loads(reply.body).get("termsOfServiceAgreed") for reply in (read, agreed)]
+    assert agreements == [None, True]
     assert json.loads(then.body) == order
     terms = await database.fetch(
         "SELECT actor, detail::jsonb ->> 'terms' AS terms FROM audit_events"
@@ -98,6 +100,10 @@ async def test_without_agreement_to_the_new_terms_only_the_account_is_served(
     )
     assert [row["terms"] for row in terms] == [NEW]
     assert terms[0]["actor"].startswith("account:")
+    at_first = await database.fetchval(
+        "SELECT detail::jsonb ->> 'terms' FROM audit_events WHERE action = 'account_created'"
+    )
+    assert at_first == OLD
 
 
 async def test_terms_can_be_agreed_to_by_new_account(house: House) -> None:
