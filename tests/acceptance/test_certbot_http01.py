@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from support.certbot import Certbot
@@ -116,3 +118,13 @@ def test_account_that_was_unregistered_gets_nothing_any_more(
     assert ended.returncode == 0, ended.stdout
     assert result.returncode != 0
     assert re.search(r"(?i)account.*deactivated", result.stdout, re.DOTALL), result.stdout
+
+
+def test_address_is_certified(certbot: Certbot, lab: ClientLab) -> None:
+    arguments = [*standalone(lab), "--preferred-profile", "tls_server", "--ip-address", "127.0.0.1"]
+
+    lineage = certbot.certonly(*arguments, name="127.0.0.1")
+
+    leaf = Issued(lineage.fullchain, lineage.key).leaf
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(names) == [x509.IPAddress(ip_address("127.0.0.1"))]
