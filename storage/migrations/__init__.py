@@ -46,6 +46,9 @@ _READ_WRITE = (
     "crls",
     "crl_requests",
     "leases",
+    "rate_limits",
+    "issued_name_sets",
+    "failing_names",
     "watermarks",
     "nonce_epoch",
 )

@@ -1,0 +1,22 @@
+"""Domains as their owners register them, by the public suffix list (https://publicsuffix.org)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from publicsuffixlist import PublicSuffixList
+
+
+def registered_domain(name: str) -> str:
+    """The registered domain that ``name``, in canonical form, is or is below.
+
+    A public suffix stands for itself. Below a top-level domain that the list doesn't know, a
+    private one, the last two labels count.
+    """
+    return _suffixes().privatesuffix(name) or name
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    """The list of the installed package: read when a limit first needs it, never fetched."""
+    return PublicSuffixList()
