@@ -104,6 +104,8 @@ _BROKEN = {
                 WHERE order_id IS NULL
             UNION ALL SELECT 'certificate:' || id, 'certificate_issued' FROM certificates
                 WHERE status = 'issued'
+            UNION ALL SELECT 'certificate:' || id, 'certificate_revoked' FROM certificates
+                WHERE status = 'issued' AND revoked_at IS NOT NULL
             UNION ALL SELECT 'certificate:' || id, 'certificate_orphaned' FROM certificates
                 WHERE status = 'orphaned'
             UNION ALL SELECT 'authorization:' || authorization_id, 'challenge_answered'

@@ -21,6 +21,12 @@ class AuthorizationModel:
     answered: set[str] = field(default_factory=set)
     was_proven: bool = False
 
+    def may_be_answered(self, kind: str) -> bool:
+        """Whether an answer to the challenge is no mistake, be it the second one."""
+        if self.status == "invalid":
+            return kind in self.answered or self.challenges[kind] != "pending"
+        return self.status in ("pending", "valid")
+
 
 @dataclass(eq=False)
 class OrderModel:
@@ -32,6 +38,8 @@ class OrderModel:
     authorizations: list[AuthorizationModel]
     status: str
     certificate: str | None = None
+    der: bytes = b""
+    is_revoked: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -46,19 +54,30 @@ class OrderModel:
 
 @dataclass(eq=False)
 class AccountModel:
-    """An account with all that it made. ``proven`` are the proofs that a new order may take over;
-    where several were recorded at once, any of them."""
+    """An account with all that it made.
+
+    ``proven`` are the proofs that a new order takes over; where several were recorded at once, one
+    of them is, and ``uncertain`` tells that this one may have ended. ``waiting`` are
+    authorizations without an order.
+    """
 
     url: str
     is_valid: bool = True
     orders: list[OrderModel] = field(default_factory=list)
     authorizations: list[AuthorizationModel] = field(default_factory=list)
     proven: dict[Proof, set[AuthorizationModel]] = field(default_factory=dict)
+    uncertain: set[Proof] = field(default_factory=set)
+    waiting: dict[str, AuthorizationModel] = field(default_factory=dict)
 
     def reusable(self, name: str) -> set[AuthorizationModel]:
         """The proofs of which an order for ``name`` takes one over."""
         candidates = self.proven.get(proof_of(name), set())
         return {each for each in candidates if each.status == "valid"}
+
+    def waiting_for(self, name: str) -> AuthorizationModel | None:
+        """The authorization without an order that one for ``name`` takes along."""
+        waiting = self.waiting.get(name)
+        return waiting if waiting and waiting.status in ("pending", "valid") else None
 
     def end(self) -> None:
         """The account is deactivated."""
@@ -75,6 +94,7 @@ class AccountModel:
         """An authorization is deactivated."""
         if authorization.status not in ("pending", "valid"):
             return
+        self._forget(authorization)
         authorization.status = "deactivated"
         for order in self._orders_with(authorization):
             if order.is_open:
@@ -97,11 +117,20 @@ class AccountModel:
                 proven.setdefault(key, set()).add(authorization)
             self._carry_over(authorization)
         self.proven.update(proven)
+        self.uncertain.difference_update(proven)
 
     def expire(self, authorization: AuthorizationModel) -> None:
         """An authorization's time is over."""
         if authorization.status in ("pending", "valid"):
+            self._forget(authorization)
             authorization.status = "expired"
+
+    def _forget(self, authorization: AuthorizationModel) -> None:
+        key = (authorization.name, authorization.wildcard)
+        candidates = self.proven.get(key, set())
+        if authorization in candidates and len(candidates) > 1:
+            self.uncertain.add(key)
+        candidates.discard(authorization)
 
     def _carry_over(self, authorization: AuthorizationModel) -> None:
         for order in self._orders_with(authorization):

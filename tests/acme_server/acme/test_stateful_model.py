@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, settings
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -31,8 +33,8 @@ from support.acme import AcmeServed, serve_house
 from support.adversary import Chain, fault_of, order_for, outcome, parsed
 from support.edge import Reply
 from support.invariants import broken_invariants
-from support.jose import b64
-from support.model import AccountModel, AuthorizationModel, OrderModel, proof_of
+from support.jose import ClientKey, b64
+from support.model import AccountModel, AuthorizationModel, OrderModel, Proof, proof_of
 from support.workflow import REFUSED, build_house, csr_for
 
 T = TypeVar("T")
@@ -40,6 +42,7 @@ NAMES = ("a.example", "b.example", "*.c.example", "c.example")
 TYPES = ("http-01", "dns-01", "tls-alpn-01")
 INACTIVE = (401, "unauthorized")
 MISSING = (404, "malformed")
+MALFORMED = (400, "malformed")
 NOT_READY = (403, "orderNotReady")
 
 
@@ -190,6 +193,31 @@ class Clients(RuleBasedStateMachine):
         assert outcome(first) == ((200, "ok") if client.model.is_valid else INACTIVE)
         assert [outcome(reply) for reply in replayed] == [expected] * 2
 
+    @rule(client=clients, worker=st.integers(0, 1), other=clients)
+    def change_key(self, client: Client, worker: int, other: Client) -> None:
+        """To a new key, which both workers know at once; a key that is in use is refused."""
+        connection = client.chains[worker].client
+        url, old = connection.urls.key_change, connection.key
+        change = {"account": client.model.url, "oldKey": old.jwk}
+        taken = other.chains[0].client.key
+        inner = taken.sign({"jwk": taken.jwk, "url": url}, change)
+        reply = self.post(client, worker, url, inner)
+        assert outcome(reply) == ((409, "malformed") if client.model.is_valid else INACTIVE)
+        if not client.model.is_valid:
+            return
+        assert reply.headers["location"] == other.model.url
+        new = ClientKey.generate()
+        self.expect(
+            client, worker, url, new.sign({"jwk": new.jwk, "url": url}, change), (200, "ok")
+        )
+        for each in (1 - worker, worker):
+            reply = self.post(client, each, client.model.url, b"")
+            assert outcome(reply) in (MALFORMED, (403, "unauthorized"))
+        for chain in client.chains:
+            chain.client.key = new
+        for each in (1 - worker, worker):
+            self.expect(client, each, client.model.url, b"", (200, "ok"))
+
     # ---- orders -----------------------------------------------------------------------------
 
     @rule(
@@ -210,6 +238,9 @@ class Clients(RuleBasedStateMachine):
             self._authorization_of(client, worker, name, authorization_url)
             for name, authorization_url in zip(names, document["authorizations"], strict=True)
         ]
+        for name in names:
+            # Whether it was taken along or not: it waits no longer.
+            model.waiting.pop(proof_of(name)[0], None)
         is_ready = all(each.status == "valid" for each in authorizations)
         assert document["status"] == ("ready" if is_ready else "pending")
         model.orders.append(
@@ -225,19 +256,53 @@ class Clients(RuleBasedStateMachine):
     def _authorization_of(
         self, client: Client, worker: int, name: str, url: str
     ) -> AuthorizationModel:
-        """The one taken over, or a new one."""
+        """The proof that is taken over, one that waited for an order, or a new one."""
         model = client.model
-        if reusable := model.reusable(name):
-            (taken,) = (each for each in reusable if each.url == url)
-            return taken
-        assert url not in {each.url for each in model.authorizations}
-        base, is_wildcard = proof_of(name)
+        proof = proof_of(name)
+        reusable = model.reusable(name)
+        waiting = None if proof[1] else model.waiting_for(name)
+        taken = next((each for each in reusable if each.url == url), None)
+        if taken is None:
+            assert not reusable or proof in model.uncertain
+            taken = waiting if waiting is not None and waiting.url == url else None
+            assert taken is not None or waiting is None
+        return taken or self._new_authorization(client, worker, proof, url)
+
+    def _new_authorization(
+        self, client: Client, worker: int, proof: Proof, url: str
+    ) -> AuthorizationModel:
+        assert url not in {each.url for each in client.model.authorizations}
         document = self.expect(client, worker, url, b"", (200, "ok"))
         challenges = {each["type"]: "pending" for each in document["challenges"]}
-        assert set(challenges) == ({"dns-01"} if is_wildcard else set(TYPES))
-        made = AuthorizationModel(url, base, is_wildcard, challenges)
-        model.authorizations.append(made)
+        assert set(challenges) == ({"dns-01"} if proof[1] else set(TYPES))
+        made = AuthorizationModel(url, *proof, challenges)
+        client.model.authorizations.append(made)
         return made
+
+    @rule(client=clients, worker=st.integers(0, 1), name=st.sampled_from(NAMES))
+    def pre_authorize(self, client: Client, worker: int, name: str) -> None:
+        """A proof that there is, an authorization that waits for an order, or a new one."""
+        model = client.model
+        url = client.chains[worker].client.urls.new_authorization
+        payload = {"identifier": {"type": "dns", "value": name}}
+        if name.startswith("*."):
+            self.expect(client, worker, url, payload, MALFORMED)
+            return
+        reply = self.post(client, worker, url, payload)
+        if not model.is_valid:
+            assert outcome(reply) == INACTIVE
+            return
+        location = reply.headers["location"]
+        existing = model.reusable(name)
+        if not existing or proof_of(name) in model.uncertain:
+            waiting = model.waiting_for(name)
+            existing = existing | ({waiting} if waiting else set())
+        if reply.status == 201:
+            assert not existing or proof_of(name) in model.uncertain
+            made = self._new_authorization(client, worker, proof_of(name), location)
+            model.waiting[name] = made
+        else:
+            assert (reply.status, location in {each.url for each in existing}) == (200, True)
 
     @rule(
         data=st.data(), client=clients, by=clients, worker=st.integers(0, 1), kind=st.integers(0, 9)
@@ -266,6 +331,9 @@ class Clients(RuleBasedStateMachine):
         if expected == (200, "ok") and by.model.is_valid:
             assert document["status"] == "valid"
             order.status, order.certificate = "valid", document["certificate"]
+            pem = self.post(client, worker, document["certificate"], b"").body
+            leaf = x509.load_pem_x509_certificates(pem)[0]
+            order.der = leaf.public_bytes(Encoding.DER)
 
     @rule(data=st.data(), client=clients, by=clients, worker=st.integers(0, 1))
     def download(self, data: st.DataObject, client: Client, by: Client, worker: int) -> None:
@@ -277,6 +345,23 @@ class Clients(RuleBasedStateMachine):
             reply = self.post(by, worker, order.certificate, b"")
             expected = (200, "ok") if by is client else MISSING
             assert outcome(reply) == (expected if by.model.is_valid else INACTIVE)
+
+    @rule(data=st.data(), client=clients, by=clients, worker=st.integers(0, 1))
+    def revoke(self, data: st.DataObject, client: Client, by: Client, worker: int) -> None:
+        """Once, by the owner or who has proven all names too."""
+        order = self._any(data, [each for each in client.model.orders if each.der])
+        if order is None:
+            return
+        if by is not client and any(proof_of(name) in by.model.uncertain for name in order.names):
+            return
+        is_entitled = by is client or all(by.model.reusable(name) for name in order.names)
+        expected = (200, "ok") if is_entitled else (403, "unauthorized")
+        if is_entitled and order.is_revoked:
+            expected = (400, "alreadyRevoked")
+        url = by.chains[worker].client.urls.revoke_certificate
+        reply = self.post(by, worker, url, {"certificate": b64(order.der), "reason": 4})
+        assert outcome(reply) == (expected if by.model.is_valid else INACTIVE)
+        order.is_revoked |= reply.status == 200
 
     @rule(data=st.data(), client=clients)
     def let_an_order_expire(self, data: st.DataObject, client: Client) -> None:
@@ -315,8 +400,12 @@ class Clients(RuleBasedStateMachine):
         started = len(validators.tasks)
         url = authorization.url.replace("/authorization/", "/challenge/") + f"/{kind}"
         is_offered = by is client and kind in authorization.challenges
-        document = self.expect(by, worker, url, {}, (200, "ok") if is_offered else MISSING)
-        if not is_offered or not client.model.is_valid:
+        expected = MISSING
+        if is_offered:
+            expected = (200, "ok") if authorization.may_be_answered(kind) else MALFORMED
+        document = self.expect(by, worker, url, {}, expected)
+        if expected != (200, "ok") or not client.model.is_valid:
+            assert len(validators.tasks) == started
             return
         is_new = authorization.status == "pending" and (
             authorization.challenges[kind] == "pending" and kind not in authorization.answered
@@ -364,12 +453,15 @@ class Clients(RuleBasedStateMachine):
         authorization = self._any(data, client.model.authorizations)
         if authorization is None:
             return
-        expected = (200, "ok") if by is client else MISSING
+        has_ended = authorization.status not in ("pending", "valid")
+        expected = MISSING
+        if by is client:
+            expected = MALFORMED if has_ended else (200, "ok")
         payload = {"status": "deactivated"}
         document = self.expect(by, worker, authorization.url, payload, expected)
-        if by is client and client.model.is_valid:
+        if expected == (200, "ok") and client.model.is_valid:
             client.model.give_up(authorization)
-            assert document["status"] == authorization.status
+            assert document["status"] == "deactivated"
 
     @rule(data=st.data(), client=clients)
     def let_an_authorization_expire(self, data: st.DataObject, client: Client) -> None:
@@ -424,7 +516,7 @@ def world(database_url: str) -> Iterator[World]:
     world.stop()
 
 
-def run_sequences(world: World, examples: int, steps: int) -> None:
+def run_sequences(world: World, examples: int, steps: int, phases: tuple[Phase, ...]) -> None:
     """Run the machine over ``world``."""
     machine = type("ClientsOfWorld", (Clients,), {"world": world})
     run_state_machine_as_test(
@@ -432,6 +524,7 @@ def run_sequences(world: World, examples: int, steps: int) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
+            phases=phases,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
@@ -439,10 +532,10 @@ def run_sequences(world: World, examples: int, steps: int) -> None:
 
 
 def test_short_sequences_end_as_the_model_says(world: World) -> None:
-    run_sequences(world, examples=15, steps=30)
+    run_sequences(world, examples=15, steps=30, phases=(Phase.generate,))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_many_long_sequences_end_as_the_model_says(world: World) -> None:
-    run_sequences(world, examples=500, steps=80)
+    run_sequences(world, examples=500, steps=80, phases=tuple(Phase))
