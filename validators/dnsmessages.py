@@ -1,9 +1,9 @@
 """DNS messages (RFC 1035): making a query that is hard to forge an answer to, reading answers.
 
 Only the answer section is read, and only the types that are asked for; of a failure also the
-reasons that the resolver gives. A general parser builds
-objects for every record and name of a message, and lets a hostile zone hold the event loop for
-seconds (docs/adr/0010-own-dns-messages.md).
+reasons that the resolver gives. A general parser builds objects for every record and name of a
+message, and lets a hostile zone hold the event loop for seconds
+(docs/adr/0010-own-dns-messages.md).
 """
 
 from __future__ import annotations
