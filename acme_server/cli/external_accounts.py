@@ -36,7 +36,7 @@ def eab_group() -> None:
     "--uses",
     type=click.IntRange(1, 2**31 - 1),
     metavar="N",
-    help="How many accounts can be made with it.  [default: 1]",
+    help="How many accounts can be made with it; 1 without this.",
 )
 @click.option("--unlimited", is_flag=True, help="Any number of accounts.")
 @click.option(
