@@ -107,10 +107,12 @@ _CONCLUDE = f"""
         FROM moved WHERE o.id = moved.order_id AND o.status = 'pending'
         RETURNING o.id
     ), proven AS (
-        INSERT INTO proven_names (account_id, identifier, wildcard, authorization_id, expires_at)
-        SELECT account_id, identifier, wildcard, id, expires_at FROM moved WHERE $4 = 'valid'
+        INSERT INTO proven_names
+            (account_id, identifier, wildcard, authorization_id, expires_at, method)
+        SELECT account_id, identifier, wildcard, id, expires_at, $2 FROM moved WHERE $4 = 'valid'
         ON CONFLICT (account_id, identifier, wildcard) DO UPDATE
-        SET authorization_id = excluded.authorization_id, expires_at = excluded.expires_at
+        SET authorization_id = excluded.authorization_id, expires_at = excluded.expires_at,
+            method = excluded.method
     ), audit AS (
         INSERT INTO audit_events (actor, action, subject, detail)
         SELECT 'system:validation',

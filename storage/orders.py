@@ -27,6 +27,7 @@ _CREATE_TEMPLATE = f"""
             FROM proven_names AS p JOIN authorizations AS a ON a.id = p.authorization_id
             WHERE $16 AND p.account_id = $1 AND p.identifier = wanted.identifier
                 AND p.wildcard = wanted.wildcard AND p.expires_at > now()
+                AND p.method = ANY (string_to_array(wanted.challenge_types, ','))
                 AND a.status = 'valid' AND a.expires_at > now()
             -- Looked up by the whole key, one name at a time; without this the planner reads all
             -- that the account ever proved.
@@ -84,13 +85,13 @@ _CREATE_ADOPTING = (
     ), released AS (
         DELETE FROM preauthorizations AS p USING caller
         WHERE p.account_id = caller.id AND p.identifier = ANY ($12)
-        RETURNING p.authorization_id, p.identifier
+        RETURNING p.authorization_id, p.identifier, p.expires_at
     ), adopted AS (
         UPDATE authorizations AS a SET order_id = $3
         FROM released JOIN chosen ON chosen.identifier = released.identifier
         WHERE a.id = released.authorization_id AND a.order_id IS NULL
-            AND a.status IN ('pending', 'valid') AND a.expires_at > now()
-            AND proven_id IS NULL AND NOT chosen.wildcard
+            AND (a.status = 'pending' OR a.status = 'valid' AND $17 AND released.expires_at > now())
+            AND a.expires_at > now() AND proven_id IS NULL AND NOT chosen.wildcard
             AND a.challenge_types <@ string_to_array(chosen.challenge_types, ',')
         RETURNING a.id, a.status, chosen.position
     ), held AS (
@@ -132,10 +133,11 @@ class Orders:
         order_lifetime: timedelta,
         authorization_lifetime: timedelta,
         reuses: bool = True,
+        adopts_proofs: bool = True,
     ) -> Order:
         """The order, with an authorization for each of ``authorizations``: a valid one of the
         caller where there is one and ``reuses``, else one that the caller asked for without an
-        order, else a new one. Raises CallerStale."""
+        order, pending or (if it ``adopts_proofs``) valid, else a new one. Raises CallerStale."""
         arguments = (
             caller.account_id,
             caller.thumbprint,
@@ -154,11 +156,12 @@ class Orders:
             [",".join(entry.challenge_types) for entry in authorizations],
             reuses,
         )
-        for statement in (_CREATE, _CREATE_ADOPTING):
-            row = await self._database.fetchrow(statement, *arguments)
-            if row is not None:
-                return order_of(row)
-        raise CallerStale
+        row = await self._database.fetchrow(_CREATE, *arguments)
+        if row is None:
+            row = await self._database.fetchrow(_CREATE_ADOPTING, *arguments, adopts_proofs)
+        if row is None:
+            raise CallerStale
+        return order_of(row)
 
     async def find(self, caller: Caller, order_id: OrderId) -> Order | None:
         """The caller's order; None if it isn't theirs or isn't there. Raises CallerStale."""

@@ -24,6 +24,7 @@ _CREATE = f"""
         FROM caller
         JOIN proven_names AS p ON p.account_id = caller.id
             AND p.identifier = $4 AND NOT p.wildcard AND p.expires_at > now()
+            AND p.method = ANY ($6)
         JOIN authorizations AS a ON a.id = p.authorization_id
         WHERE $8 AND a.status = 'valid' AND a.expires_at > now()
         UNION ALL

@@ -58,6 +58,12 @@ class OrderRules:
         is_recent = oldest is None or self.authorization_lifetime <= oldest
         return self.reuses_authorizations and is_recent
 
+    def adopts_for(self, profile: Profile, now: datetime) -> bool:
+        """Whether an order takes a proof that was made ahead for no order: it is at most as old
+        as clients have time to prove control."""
+        oldest = profile.oldest_proof(now)
+        return oldest is None or self.pending_lifetime <= oldest
+
     def offered(self, profile: Profile) -> tuple[str, ...]:
         """The challenge types that both this installation and the profile accept."""
         return tuple(kind for kind in self.challenge_types if kind in profile.challenge_types)
@@ -143,6 +149,7 @@ class OrderUseCases:
             order_lifetime=self._rules.order_lifetime,
             authorization_lifetime=self._rules.pending_lifetime,
             reuses=self._rules.reuses_for(profile, now),
+            adopts_proofs=self._rules.adopts_for(profile, now),
         )
         fault("order_created")
         return created

@@ -20,3 +20,7 @@ BEGIN
         USING ERRCODE = 'serialization_failure';
 END
 $$;
+
+-- How a name was proven, so that only orders that accept this take the proof over. Proofs from
+-- before have none, and serve nobody but the orders that they were for.
+ALTER TABLE proven_names ADD COLUMN method text;

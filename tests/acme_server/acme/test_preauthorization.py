@@ -238,6 +238,40 @@ async def test_an_order_that_accepts_fewer_challenges_takes_none_with_more(house
     assert [challenge["type"] for challenge in challenges] == ["dns-01"]
 
 
+async def test_a_proof_by_a_challenge_that_is_not_accepted_any_more_is_not_taken(
+    house: House,
+) -> None:
+    """Otherwise the order would be ready, and never be finalized."""
+    async with serve_house(house) as served:
+        client = await served.registered()
+        before = await order(client, "a.example")
+        await prove(client, before["authorizations"][0])
+    change_rules(house, challenge_types=("dns-01",))
+    async with serve_house(house) as served:
+        elsewhere = await served.connection_of(client)
+        placed = await order(elsewhere, "a.example")
+        asked = await preauthorize(elsewhere, "a.example")
+        await prove(elsewhere, placed["authorizations"][0])
+        again = await order(elsewhere, "a.example")
+
+    assert (placed["status"], asked.status) == ("pending", 201)
+    assert placed["authorizations"] != before["authorizations"]
+    assert (again["status"], again["authorizations"]) == ("ready", placed["authorizations"])
+
+
+async def test_a_proof_made_ahead_that_may_be_too_old_is_not_taken(house: House) -> None:
+    change_rules(house, reuses_authorizations=False)
+    async with serve_house(house) as served:
+        client = await served.registered()
+        url = (await preauthorize(client, "a.example")).headers["location"]
+        await prove(client, url)
+        await house.database.execute("UPDATE preauthorizations SET expires_at = now()")
+        placed = await order(client, "a.example")
+
+    assert placed["status"] == "pending"
+    assert placed["authorizations"] != [url]
+
+
 async def test_another_account_has_its_own(house: House) -> None:
     async with serve_house(house) as served:
         one, other = await served.registered(), await served.registered()
