@@ -132,7 +132,7 @@ def _decode_keyed(kind: Keyed[Any], node: RawNode) -> tuple[tuple[Any, Any], ...
             raise _Refused(place, str(error)) from None
         if key in pairs:
             raise _Refused(place, f"{kind.key.plain(key)} is given twice")
-        pairs[key] = _decode_list(kind.item, below)
+        pairs[key] = _decode_as(kind.item, below)
     return tuple(pairs.items())
 
 

@@ -84,17 +84,18 @@ class Mapped(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Keyed(Generic[T]):
-    """A mapping from words of ``key`` to lists of ``item``; as a value, pairs in their order."""
+    """A mapping from words of ``key`` to lists or mappings of ``item``; as a value, pairs in
+    their order."""
 
     key: Scalar[Any]
-    item: Listed[T]
+    item: Listed[T] | Mapped[T]
 
     @property
     def form(self) -> str:
         """A description for the reference."""
         return f"mapping: {self.key.form} to {self.item.form}"
 
-    def plain(self, pairs: tuple[tuple[Any, tuple[T, ...]], ...]) -> object:
+    def plain(self, pairs: tuple[tuple[Any, Any], ...]) -> object:
         """The mapping as it is written."""
         return {str(self.key.plain(key)): self.item.plain(values) for key, values in pairs}
 

@@ -14,6 +14,7 @@ from acme_server.config.profiles import all_profiles, profile_faults
 from acme_server.config.settings import Settings
 from acme_server.config.values import AutoMasterKey, CaaMode, DnssecMode, Endpoint, TlsMode
 from policy.profiles import Profile
+from policy.registereddomains import registered_domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,15 @@ def _names(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
         )
 
 
+def _limits(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    for name, _ in settings.limits.domain_overrides:
+        if (registered := registered_domain(name)) != name:
+            yield Finding(
+                ("limits.domain_overrides",),
+                f"{name} is below the registered domain {registered}, which is what counts",
+            )
+
+
 def _durations(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
     values = {
         "validation.connect_timeout": settings.validation.connect_timeout,
@@ -216,6 +226,7 @@ _RULES: tuple[Callable[[Settings, AbstractSet[str]], Iterator[Finding]], ...] = 
     _caa,
     _dnssec,
     _names,
+    _limits,
     _durations,
     _concurrency,
     _profiles,

@@ -37,6 +37,7 @@ from acme_server.config.kinds import (
     Text,
     Word,
 )
+from acme_server.config.limitsettings import LimitsSettings
 from acme_server.config.profilekinds import ProfileName
 from acme_server.config.profilesettings import ProfileSettings
 from acme_server.config.values import (
@@ -541,6 +542,7 @@ class Settings:
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     ca: CaSettings = field(default_factory=CaSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
     # By name, in the order of the file.
     profiles: tuple[tuple[str, ProfileSettings], ...] = ()
