@@ -92,14 +92,21 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         return self._transport
 
+    @property
+    def protocol(self) -> str | None:
+        """The protocol that was negotiated with TLS (ALPN); None if there was none."""
+        tls = self.transport.get_extra_info("ssl_object")
+        return None if tls is None else tls.selected_alpn_protocol()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
         # Not an instance of the class with uvloop.
         self._transport = cast("asyncio.Transport", transport)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """Called by the loop: where the next octets go."""
-        return self._chunk
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Called by the loop: where the next octets go. Of anything but a view, the loop would
+        take slices that are copies, and with TLS write the second record of a read into one."""
+        return memoryview(self._chunk)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop: that many octets arrived in the buffer."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 from validators.addresses import Endpoint
 from validators.connections import Connection
@@ -17,12 +16,13 @@ from validators.dnsmessages import (
     parse_answer,
 )
 from validators.http1 import HttpTruncated, HttpViolation, ResponseParser
-from validators.nameservers import HttpsServer, Server, TlsServer
+from validators.http2 import Http2Response, encode_post
+from validators.nameservers import HttpsServer, ResolverTrust, Server, TlsServer
 from validators.sockets import Sockets
 
 _MAX_DATAGRAM = 4096
 _MAX_MESSAGE = 65535
-_MEDIA_TYPE = b"application/dns-message"
+_MEDIA_TYPE = "application/dns-message"
 _TYPE_FIELD = b"content-type"
 
 
@@ -31,7 +31,7 @@ class Exchange:
     includes the handshake. ``trust`` verifies the resolvers that are asked over TLS."""
 
     def __init__(
-        self, sockets: Sockets, timeout: float, trust: ssl.SSLContext | None = None
+        self, sockets: Sockets, timeout: float, trust: ResolverTrust | None = None
     ) -> None:
         self._sockets = sockets
         self._timeout = timeout
@@ -95,10 +95,11 @@ class Exchange:
         async with asyncio.timeout(self._timeout):
             connection = await self._sockets.connect(server.endpoint)
             try:
-                await connection.start_tls(self._trust, server.name)
                 if isinstance(server, HttpsServer):
+                    await connection.start_tls(self._trust.https, server.name)
                     wire = await _ask_https(connection, server, query)
                 else:
+                    await connection.start_tls(self._trust.stream, server.name)
                     wire = await _ask_stream(connection, query)
             finally:
                 connection.abort()
@@ -114,26 +115,42 @@ async def _ask_stream(connection: Connection, query: Query) -> bytes:
 
 async def _ask_https(connection: Connection, server: HttpsServer, query: Query) -> bytes:
     """The answer to a POST (RFC 8484, section 4.1). Raises MessageMalformed."""
-    host = f"[{server.name}]" if ":" in server.name else server.name
+    try:
+        if connection.protocol == "h2":
+            return await _post_http2(connection, server, query)
+        return await _post_http1(connection, server, query)
+    except (HttpViolation, HttpTruncated) as error:
+        raise MessageMalformed("the resolver does not speak HTTP as it should") from error
+
+
+async def _post_http2(connection: Connection, server: HttpsServer, query: Query) -> bytes:
+    connection.send(encode_post(server.authority, server.path, _MEDIA_TYPE, query.wire))
+    response = Http2Response()
+    while not response.is_complete:
+        if octets := await connection.receive():
+            connection.send(response.feed(octets))
+        else:
+            response.feed_eof()
+    return response.body
+
+
+async def _post_http1(connection: Connection, server: HttpsServer, query: Query) -> bytes:
     head = (
-        f"POST {server.path} HTTP/1.1\r\nHost: {host}:{server.endpoint.port}\r\n"
-        f"Accept: {_MEDIA_TYPE.decode()}\r\nContent-Type: {_MEDIA_TYPE.decode()}\r\n"
+        f"POST {server.path} HTTP/1.1\r\nHost: {server.authority}\r\n"
+        f"Accept: {_MEDIA_TYPE}\r\nContent-Type: {_MEDIA_TYPE}\r\n"
         f"Content-Length: {len(query.wire)}\r\nConnection: close\r\n\r\n"
     )
     connection.send(head.encode("ascii") + query.wire)
     parser = ResponseParser(_MAX_MESSAGE, max_raw=2 * _MAX_MESSAGE)
-    try:
-        while not parser.is_complete:
-            if octets := await connection.receive():
-                parser.feed(octets)
-            else:
-                parser.feed_eof()
-    except (HttpViolation, HttpTruncated) as error:
-        raise MessageMalformed("the resolver does not speak HTTP as it should") from error
+    while not parser.is_complete:
+        if octets := await connection.receive():
+            parser.feed(octets)
+        else:
+            parser.feed_eof()
     assert parser.head is not None
     types = [value.partition(b";")[0].strip().lower() for value in parser.head.values(_TYPE_FIELD)]
-    if parser.head.status != 200 or types != [_MEDIA_TYPE] or parser.is_too_long:
-        raise MessageMalformed(f"the resolver answers with status {parser.head.status}")
+    if parser.head.status != 200 or types != [_MEDIA_TYPE.encode()] or parser.is_too_long:
+        raise HttpViolation("it is no answer in DNS")
     return parser.body
 
 

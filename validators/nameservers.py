@@ -33,6 +33,12 @@ class HttpsServer:
     name: str
     path: str
 
+    @property
+    def authority(self) -> str:
+        """Name and port, as in requests."""
+        host = f"[{self.name}]" if ":" in self.name else self.name
+        return f"{host}:{self.endpoint.port}"
+
     def __str__(self) -> str:
         return f"https://{self.endpoint}{self.path}#{self.name}"
 
@@ -41,12 +47,22 @@ class HttpsServer:
 Server = Endpoint | TlsServer | HttpsServer
 
 
-def resolver_trust(authorities: Path | None) -> ssl.SSLContext:
+@dataclass(frozen=True, slots=True)
+class ResolverTrust:
+    """What verifies resolvers: on connections of DNS's own, and on those of HTTP."""
+
+    stream: ssl.SSLContext
+    https: ssl.SSLContext
+
+
+def resolver_trust(authorities: Path | None) -> ResolverTrust:
     """Verifies resolvers by the CA certificates in the file ``authorities`` (PEM), without one by
     those of the system. Raises OSError, ssl.SSLError included."""
-    context = ssl.create_default_context(cafile=authorities)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    stream, https = (ssl.create_default_context(cafile=authorities) for _ in range(2))
+    for context in (stream, https):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    https.set_alpn_protocols(["h2", "http/1.1"])
+    return ResolverTrust(stream, https)
 
 
 class SystemServers:

@@ -41,7 +41,7 @@ from validators.dnsmessages import (
     parse_name,
 )
 from validators.excerpts import excerpt
-from validators.nameservers import Server, SystemServers
+from validators.nameservers import ResolverTrust, Server, SystemServers
 from validators.sockets import Sockets
 from validators.trace import Trace
 
@@ -63,7 +63,7 @@ class DnsSettings:
 
     servers: tuple[Server, ...] = ()
     zones: tuple[tuple[str, tuple[Server, ...]], ...] = ()
-    trust: ssl.SSLContext | None = None
+    trust: ResolverTrust | None = None
     demands_authentic: bool = False
     resolv_conf: Path = Path("/etc/resolv.conf")
     timeout: timedelta = timedelta(seconds=2)

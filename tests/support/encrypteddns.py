@@ -28,9 +28,11 @@ class Authority:
         self.path = directory / "resolvers.pem"
         self.ca.cert_pem.write_to_path(self.path)
 
-    def context(self, *names: str) -> ssl.SSLContext:
-        """A server's context with a certificate for ``names``."""
+    def context(self, *names: str, protocol: str | None = None) -> ssl.SSLContext:
+        """A server's context with a certificate for ``names``; ``protocol`` is its only one."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if protocol is not None:
+            context.set_alpn_protocols([protocol])
         self.ca.issue_cert(*names).configure_cert(context)
         return context
 
@@ -46,6 +48,22 @@ def response(
     """A response with these parts."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2."""
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+
+def ok_http2(head: bytes, body: bytes, answer: bytes) -> bytes:
+    """The usual response in HTTP/2, after the server's settings; the body in parts."""
+    parts = [answer[start : start + 16_000] for start in range(0, len(answer), 16_000)]
+    return (
+        frame(4, 0, 0, b"")
+        + frame(1, 4, 1, b"\x20\x88")
+        + b"".join(frame(0, 0, 1, part) for part in parts)
+        + frame(0, 1, 1, b"")
+    )
 
 
 class EncryptedDns:
@@ -94,11 +112,30 @@ class EncryptedDns:
             answers = self._server.answer(query, "tls") or ()
             writer.writelines(len(octets).to_bytes(2) + octets for octets in answers)
         else:
-            head = await reader.readuntil(b"\r\n\r\n")
+            tls = writer.get_extra_info("ssl_object")
+            is_http2 = tls.selected_alpn_protocol() == "h2"
+            head, body = await (_read_http2(reader) if is_http2 else _read_http1(reader))
             self.requests.append(head)
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            body = await reader.readexactly(length)
             messages: Sequence[bytes] = self._server.answer(body, "https") or ()
             writer.writelines(self._respond(head, body, octets) for octets in messages)
         await writer.drain()
         await reader.read()
+
+
+async def _read_http1(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return head, await reader.readexactly(length)
+
+
+async def _read_http2(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """The header block and the body of the one request."""
+    assert await reader.readexactly(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    block = b""
+    while True:
+        start = await reader.readexactly(9)
+        payload = await reader.readexactly(int.from_bytes(start[:3]))
+        if start[3] == 1:
+            block = payload
+        if start[3] == 0:
+            return block, payload

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +17,7 @@ from validators.caa import CaaChecker
 from validators.dns01 import Dns01Validator
 from validators.http01 import Http01Validator, HttpSettings
 from validators.keyauth import key_authorization
-from validators.nameservers import Server
+from validators.nameservers import ResolverTrust, Server
 from validators.network import Dialer
 from validators.registry import CaaPolicy, RetrySettings, Validators
 from validators.resolver import DnsSettings, Resolver
@@ -72,7 +71,7 @@ class Lab:
 
     dns: tuple[Server, ...] = ()
     zones: tuple[tuple[str, tuple[Server, ...]], ...] = ()
-    trust: ssl.SSLContext | None = None
+    trust: ResolverTrust | None = None
     demands_authentic: bool = False
     allowed: tuple[str, ...] = ("127.0.0.2/32", "127.0.0.3/32")
     mode: NetworkMode = NetworkMode.INTERNAL

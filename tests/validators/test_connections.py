@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
+from ipaddress import ip_address
 
 import pytest
+import trustme
 
 from support.targets import Behaviour, Target, closing, resetting, silent
+from validators.addresses import Endpoint
 from validators.connections import CHUNK, Connection
 from validators.sockets import Sockets
 
@@ -107,3 +111,29 @@ async def test_a_waiting_reader_can_be_cancelled() -> None:
                 await connection.receive()
         connection.abort()
         assert await connection.receive() == b""
+
+
+async def test_what_comes_in_many_records_of_tls_arrives_whole() -> None:
+    """The loop reads several at a time, each into what it takes for the rest of the buffer."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    parts = [bytes([number]) * 50 for number in range(100)]
+
+    async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(send, "127.0.0.1", 0, ssl=server)
+    host, port = listener.sockets[0].getsockname()
+    connection = await Sockets().connect(Endpoint(ip_address(host), port))
+    await connection.start_tls(client, "localhost")
+    arrived = await connection.receive_exactly(5000)
+    connection.abort()
+    listener.close()
+
+    assert arrived == b"".join(parts)

@@ -10,7 +10,7 @@ import pytest
 
 from support.dns import DnsServer, records, silent, truncated
 from support.encrypteddns import NAME as SERVER_NAME
-from support.encrypteddns import Authority, EncryptedDns, Respond, ok, response
+from support.encrypteddns import Authority, EncryptedDns, Respond, frame, ok, ok_http2, response
 from support.targets import closed_port
 from support.validation import SHORT, Lab
 from validators.dnserrors import (
@@ -261,6 +261,42 @@ async def test_an_answer_in_chunks_is_read(
         values = await txt(lab)
 
     assert values == (b"good",)
+
+
+async def test_a_server_that_speaks_http2_alone_is_asked_in_it(
+    lab: Lab, dns_server: DnsServer, authority: Authority
+) -> None:
+    large = " ".join(f'"{"x" * 255}"' for _ in range(235))
+    dns_server.script(NAME, "TXT", records(f"{NAME}. TXT {large}"))
+    context = authority.context(SERVER_NAME, protocol="h2")
+    async with EncryptedDns(dns_server, context, ok_http2) as encrypted:
+        lab.dns = (over_https(encrypted),)
+        values = await txt(lab)
+        (block,) = encrypted.requests
+
+    assert values == (b"x" * 255 * 235,)
+    assert block.startswith(b"\x83\x87")
+    assert b"/dns-query" in block
+
+
+HTTP2_FAILURES: dict[str, Respond] = {
+    "another status": lambda head, body, answer: frame(1, 5, 1, b"\x8d"),
+    "a reset": lambda head, body, answer: frame(3, 0, 1, bytes(4)),
+    "HTTP/1.1": ok,
+    "another answer": lambda head, body, answer: ok_http2(head, body, b"junk"),
+}
+
+
+@pytest.mark.parametrize("respond", HTTP2_FAILURES.values(), ids=HTTP2_FAILURES)
+async def test_a_failure_in_http2_is_malformed(
+    lab: Lab, dns_server: DnsServer, authority: Authority, respond: Respond
+) -> None:
+    dns_server.script(NAME, "TXT", GOOD)
+    context = authority.context(SERVER_NAME, protocol="h2")
+    async with EncryptedDns(dns_server, context, respond) as encrypted:
+        lab.dns = (over_https(encrypted),)
+        with pytest.raises(AnswerMalformed):
+            await txt(lab)
 
 
 async def test_the_request_is_a_post_to_the_path(
