@@ -35,7 +35,9 @@ def test_directory_lists_resources_below_the_external_url(server: LabServer) -> 
     directory = json.loads(get(server.directory_url, server.tls_context()))
 
     base = server.directory_url.removesuffix("directory")
-    for name in ("newNonce", "newAccount", "newOrder"):
+    resources = {"newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange"}
+    assert resources <= directory.keys()
+    for name in resources:
         assert directory[name].startswith(base)
 
 
