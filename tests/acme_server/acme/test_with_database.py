@@ -1,4 +1,4 @@
-"""The front end over the real use cases: accounts, whole issuances, and what each route costs."""
+"""The front end over the real use cases: accounts and whole issuances."""
 
 from __future__ import annotations
 
@@ -74,48 +74,6 @@ async def test_a_certificate_is_ordered_proven_and_downloaded(house: House, algo
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert set(names.get_values_for_type(x509.DNSName)) == {"example.com", "*.example.com"}
     leaf.verify_directly_issued_by(issuing)
-
-
-async def test_each_route_costs_its_statements(house: House) -> None:
-    """newNonce none, the others one and the nonce's, finalize three and the nonce's."""
-    costs: dict[str, int] = {}
-    async with serve_house(house) as served:
-        client = await served.client()
-
-        async def costing(route: str, request: Any) -> Reply:
-            before = house.database.statements
-            reply: Reply = await request
-            costs[route] = house.database.statements - before
-            assert reply.status < 300
-            return reply
-
-        await costing("newNonce", client.request("HEAD", "/acme/new-nonce"))
-        await costing("directory", client.request("GET", "/directory"))
-        await costing("newAccount", client.register())
-        made = await costing("newOrder", client.post(client.urls.new_order, order_for("a.example")))
-        order = parsed(made)
-        (url,) = order["authorizations"]
-        read = await costing("authorization", client.read(url))
-        challenge = parsed(read)["challenges"][0]["url"]
-        await costing("challenge, read", client.read(challenge))
-        await costing("challenge, answered", client.post(challenge, {}))
-        await costing("order", client.read(made.headers["location"]))
-        csr = {"csr": b64(csr_for("a.example"))}
-        finalized = parsed(await costing("finalize", client.post(order["finalize"], csr)))
-        await costing("certificate", client.read(finalized["certificate"]))
-
-    assert costs == {
-        "newNonce": 0,
-        "directory": 0,
-        "newAccount": 2,
-        "newOrder": 2,
-        "authorization": 2,
-        "challenge, read": 2,
-        "challenge, answered": 3,
-        "order": 2,
-        "finalize": 4,
-        "certificate": 2,
-    }
 
 
 async def test_f065_an_issuance_ends_though_its_client_is_gone(house: House) -> None:
