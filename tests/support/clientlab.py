@@ -37,6 +37,7 @@ def client_lab(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[
             "ACME_SERVER__VALIDATION__RESOLVERS": f'["{zone.endpoint}"]',
             "ACME_SERVER__VALIDATION__CONNECT_TIMEOUT": "2s",
             "ACME_SERVER__VALIDATION__RETRIES": "0",
+            "ACME_SERVER__CA__CHAIN_WITH_ROOT": "true",
             **(more or {}),
         }
         with LabServer(settings) as server:
