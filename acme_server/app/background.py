@@ -22,6 +22,7 @@ from storage.crls import Crls
 from storage.leases import Leases
 from storage.maintenance import Maintenance
 from storage.nonces import NonceLedger
+from storage.revocations import Revocations
 
 _STOP_SECONDS = 5.0
 
@@ -88,6 +89,7 @@ async def build_background(context: ProcessContext) -> BackgroundProcess:
         build_validators(settings),
         owner=core.owner,
         deadline=settings.validation.deadline,
+        limits=core.limits,
     )
     audit = AuditUseCases(
         AuditEvents(core.database),
@@ -104,6 +106,7 @@ async def build_background(context: ProcessContext) -> BackgroundProcess:
         Job(name="validation_takeover", every=2.0, run=validation.take_over),
         Job(name="issuance_recovery", every=2.0, run=core.issuance.recover),
         Job(name="crl_publication", every=1.0, run=parts.publication.publish_due),
+        Job(name="late_revocation", every=10.0, run=Revocations(core.database).revoke_late),
         Job(name="audit_sealing", every=1.0, run=audit.seal),
         Job(name="nonce_truncation", every=30.0, run=ledger.truncate_old),
         Job(name="partitions", every=3600.0, run=maintenance.ensure_partitions),
@@ -112,6 +115,7 @@ async def build_background(context: ProcessContext) -> BackgroundProcess:
             every=60.0,
             run=lambda: maintenance.expire_orders(core.clock.now() - orders_since),
         ),
+        Job(name="limit_expiry", every=600.0, run=core.limits.forget_stale),
         Job(name="proof_expiry", every=600.0, run=maintenance.forget_expired_proofs),
     ]
     if settings.server.tls is TlsMode.AUTO:

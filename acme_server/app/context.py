@@ -16,11 +16,14 @@ from acme_server.workflow.authority import Authority, Installation
 from acme_server.workflow.blockedkeys import BlockedKeys
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.issuance import IssuanceUseCases
+from acme_server.workflow.limits import LimitUseCases
 from acme_server.workflow.sealing import MasterKey
 from policy.names import NameRules
 from storage.authorizations import Authorizations
+from storage.failingnames import FailingNames
 from storage.issuances import Issuances
 from storage.issuers import Issuers
+from storage.limits import Limits
 from storage.pool import Database
 from storage.secrets import SealedSecrets
 from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
@@ -61,6 +64,7 @@ class Core:
     authorizations: Authorizations
     issuance: IssuanceUseCases
     blocked_keys: BlockedKeys
+    limits: LimitUseCases
     clock: SystemClock
     owner: str
 
@@ -78,6 +82,7 @@ async def open_core(context: ProcessContext) -> Core:
     authority.check_profiles(profiles.values())
     blocked = blocked_keys(settings)
     blocked.reload()
+    limits = LimitUseCases(Limits(database), FailingNames(database), settings.limits.rules, clock)
     return Core(
         settings=settings,
         database=database,
@@ -95,8 +100,10 @@ async def open_core(context: ProcessContext) -> Core:
             owner=context.owner,
             blocked_keys=blocked,
             caa=caa_of_orders(settings, database, clock),
+            limits=limits,
         ),
         blocked_keys=blocked,
+        limits=limits,
         clock=clock,
         owner=context.owner,
     )

@@ -161,6 +161,7 @@ async def build_http_worker(context: ProcessContext, recorder: Recorder) -> Http
         build_validators(settings),
         owner=core.owner,
         deadline=settings.validation.deadline,
+        limits=core.limits,
     )
     nonces = NonceUseCases(
         NonceLedger(core.database, lifetime=settings.acme.nonce_lifetime),
@@ -190,6 +191,7 @@ def _acme_front_end(
         ExternalAccountUseCases(ExternalAccounts(database), core.master_key, core.clock),
         terms=acme.terms_of_service,
         requires_binding=acme.external_account_required,
+        limits=core.limits,
     )
     return AcmeFrontEnd(
         urls=Urls(settings.server.external_url),
@@ -202,7 +204,7 @@ def _acme_front_end(
         ),
         check_key=core.blocked_keys.check_account_key,
         accounts=accounts,
-        orders=OrderUseCases(Orders(database), core.clock, rules),
+        orders=OrderUseCases(Orders(database), core.clock, rules, core.limits),
         authorizations=AuthorizationUseCases(core.authorizations, validation),
         preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         issuance=core.issuance,

@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from acme_server.workflow.faults import fault
+from acme_server.workflow.limits import LimitUseCases
 from policy.model.authorizations import ValidationTask, Verdict
 from policy.model.errors import DatabaseUnavailable
 from policy.model.ids import AccountId
@@ -45,10 +46,12 @@ class ValidationWorker:
         *,
         owner: str,
         deadline: timedelta,
+        limits: LimitUseCases | None = None,
     ) -> None:
         self._authorizations = authorizations
         self._validators = validators
         self._owner = owner
+        self._limits = limits or LimitUseCases()
         self._lease = deadline + timedelta(seconds=15)
         self._running: set[asyncio.Task[Verdict | None]] = set()
 
@@ -110,7 +113,10 @@ class ValidationWorker:
             is_valid=verdict.is_valid,
             cause=None if verdict.problem is None else verdict.problem.cause,
         )
-        return verdict if recorded else None
+        if not recorded:
+            return None
+        await self._limits.concluded(task, verdict)
+        return verdict
 
     def _ended(self, task: asyncio.Task[Verdict | None]) -> None:
         self._running.discard(task)

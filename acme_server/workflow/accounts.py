@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.external_accounts import BindingProof, ExternalAccountUseCases
 from acme_server.workflow.faults import fault
+from acme_server.workflow.limits import LimitUseCases
 from policy.contacts import check_contacts
 from policy.model.accounts import Account, AccountStatus, Caller
 from policy.model.errors import CallerStale, ErrorKind, ServerError
@@ -52,12 +53,14 @@ class AccountUseCases:
         requires_binding: bool = False,
         cache_seconds: float = 5.0,
         cache_size: int = 10_000,
+        limits: LimitUseCases | None = None,
     ) -> None:
         self._accounts = accounts
         self._clock = clock
         self._external_accounts = external_accounts
         self._terms = terms
         self._requires_binding = requires_binding
+        self._limits = limits or LimitUseCases()
         self._cache_seconds = cache_seconds
         self._cache_size = cache_size
         # Only saves a statement: each statement for a caller checks the account's state and key
@@ -110,9 +113,9 @@ class AccountUseCases:
         Raises ServerError: ACCOUNT_DOES_NOT_EXIST where only an existing one was asked for,
         ACCOUNT_INACTIVE, USER_ACTION_REQUIRED without consent to the terms, INVALID_CONTACT,
         UNSUPPORTED_CONTACT, EXTERNAL_ACCOUNT_REQUIRED, UNAUTHORIZED for a binding that does not
-        hold, BAD_PUBLIC_KEY for the key of a certificate or one known to be compromised. An
-        existing account is returned whatever else is wrong; its binding stays as it is,
-        and a key sent along is not used up.
+        hold, BAD_PUBLIC_KEY for the key of a certificate or one known to be compromised,
+        RATE_LIMITED. An existing account is returned whatever else is wrong; its binding stays as
+        it is, and a key sent along is not used up.
         """
         try:
             stored, is_new = await self._create(request)
@@ -129,6 +132,18 @@ class AccountUseCases:
 
     async def _create(self, request: NewAccountRequest) -> tuple[Account, bool]:
         account = await self._new_account(request)
+        if self._limits.limits_accounts_from(request.address):
+            # Who has an account takes nothing from others, not even for a moment.
+            existing = await self._accounts.find_by_thumbprint(request.thumbprint)
+            if existing is not None:
+                return existing, False
+        async with self._limits.new_account(request.address) as taken:
+            created = await self._insert(account, request)
+            if not created[1]:
+                await taken.give_back()
+            return created
+
+    async def _insert(self, account: Account, request: NewAccountRequest) -> tuple[Account, bool]:
         created = await self._accounts.create(
             account, spki_sha256=request.spki_sha256, address=request.address
         )

@@ -27,6 +27,7 @@ from acme_server.workflow.blockedkeys import BlockedKeys
 from acme_server.workflow.caa import CaaUseCases
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.faults import fault
+from acme_server.workflow.limits import LimitUseCases
 from policy.csr import CertificateRequest, check_csr, jwk_thumbprint, parse_csr
 from policy.decision import Denied, decide
 from policy.model.accounts import Caller
@@ -106,6 +107,7 @@ class IssuanceUseCases:
         owner: str,
         blocked_keys: BlockedKeys | None = None,
         caa: CaaUseCases | None = None,
+        limits: LimitUseCases | None = None,
     ) -> None:
         self._issuances = issuances
         self._authority = authority
@@ -115,6 +117,7 @@ class IssuanceUseCases:
         self._owner = owner
         self._blocked_keys = blocked_keys or BlockedKeys()
         self._caa = caa
+        self._limits = limits or LimitUseCases()
         self._running: set[asyncio.Task[Order]] = set()
 
     async def finalize(self, caller: Caller, order_id: OrderId, csr_der: bytes) -> Order:
@@ -183,7 +186,8 @@ class IssuanceUseCases:
     async def _issue(self, caller: Caller, order: Order, request: IssuanceRequest) -> Order:
         issuer = self._authority.for_profile(request.profile)
         fault("before_claim")
-        reservation = await self._claim(caller, order, request, issuer)
+        async with self._limits.certificate(request.identifiers):
+            reservation = await self._claim(caller, order, request, issuer)
         fault("claimed")
         signature = await issuer.sign(reservation.tbs)
         fault("signed")
@@ -191,6 +195,7 @@ class IssuanceUseCases:
             # Recovery of another process was faster: it signed the same bytes.
             _log.warning("issuance_completed_elsewhere", order=str(order.id))
         fault("completed")
+        await self._limits.issued(request.identifiers)
         return replace(order, status=OrderStatus.VALID, certificate_id=reservation.id)
 
     async def _claim(

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from acme_server.workflow.clock import Clock, new_id
 from acme_server.workflow.faults import fault
+from acme_server.workflow.limits import LimitUseCases
 from policy.model.accounts import Caller
 from policy.model.authorizations import NewAuthorization
 from policy.model.errors import ErrorKind, ServerError
@@ -105,8 +106,15 @@ class OrderPage:
 class OrderUseCases:
     """What an account can do with its orders."""
 
-    def __init__(self, orders: Orders, clock: Clock, rules: OrderRules) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        clock: Clock,
+        rules: OrderRules,
+        limits: LimitUseCases | None = None,
+    ) -> None:
         self._orders = orders
+        self._limits = limits or LimitUseCases()
         self._clock = clock
         self._rules = rules
 
@@ -115,7 +123,7 @@ class OrderUseCases:
 
         Raises ServerError: MALFORMED, UNSUPPORTED_IDENTIFIER, REJECTED_IDENTIFIER (all refused
         names at once as subproblems), MALFORMED for a validity that the profile doesn't allow,
-        INVALID_PROFILE for one that is not offered, or that such names don't fit.
+        INVALID_PROFILE for one that is not offered, or that such names don't fit, RATE_LIMITED.
         """
         profile = self._profile(request.profile)
         if request.profile is not None:
@@ -142,15 +150,16 @@ class OrderUseCases:
             not_before=request.not_before,
             not_after=request.not_after,
         )
-        created = await self._orders.create(
-            caller,
-            order,
-            [self._rules.new_authorization(identifier, profile) for identifier in identifiers],
-            order_lifetime=self._rules.order_lifetime,
-            authorization_lifetime=self._rules.pending_lifetime,
-            reuses=self._rules.reuses_for(profile, now),
-            adopts_proofs=self._rules.adopts_for(profile, now),
-        )
+        async with self._limits.new_order(caller.account_id, identifiers):
+            created = await self._orders.create(
+                caller,
+                order,
+                [self._rules.new_authorization(identifier, profile) for identifier in identifiers],
+                order_lifetime=self._rules.order_lifetime,
+                authorization_lifetime=self._rules.pending_lifetime,
+                reuses=self._rules.reuses_for(profile, now),
+                adopts_proofs=self._rules.adopts_for(profile, now),
+            )
         fault("order_created")
         return created
 

@@ -27,6 +27,7 @@ from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.key_changes import KeyChangeRequest, KeyChangeUseCases
 from acme_server.workflow.nonces import NonceSeal, NonceUseCases
 from acme_server.workflow.orders import NewOrderRequest
+from policy.keys import AccountKey, check_account_key
 from policy.model.accounts import Account, AccountStatus, Caller
 from policy.model.authorizations import (
     Authorization,
@@ -468,7 +469,11 @@ async def serve_acme(
 
 @contextlib.asynccontextmanager
 async def serve_house(
-    house: House, *, terms: str | None = None, requires_binding: bool = False
+    house: House,
+    *,
+    terms: str | None = None,
+    requires_binding: bool = False,
+    check_key: Callable[[AccountKey], None] = check_account_key,
 ) -> AsyncIterator[AcmeServed]:
     """Run the front end over the use cases on a database; several times makes several workers."""
     nonces = NonceUseCases(NonceLedger(house.database), NonceSeal(bytes(32)))
@@ -480,6 +485,7 @@ async def serve_house(
         house.external_accounts,
         terms=terms,
         requires_binding=requires_binding,
+        limits=house.limits,
     )
     front_end = AcmeFrontEnd(
         urls=urls,
@@ -493,6 +499,7 @@ async def serve_house(
         revocations=house.revocations,
         key_changes=KeyChangeUseCases(KeyChanges(house.database), accounts),
         nonces=nonces,
+        check_key=check_key,
     )
     edge, port = await _listen(front_end)
     served = AcmeServed(edge, port, urls)

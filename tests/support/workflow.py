@@ -24,11 +24,13 @@ from acme_server.workflow.chains import Chains
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.external_accounts import ExternalAccountUseCases
 from acme_server.workflow.issuance import IssuanceUseCases
+from acme_server.workflow.limits import LimitUseCases
 from acme_server.workflow.orders import NewOrderRequest, OrderRules, OrderUseCases
 from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.revocation import RevocationUseCases
 from acme_server.workflow.sealing import MasterKey
+from policy.limits import LimitRules
 from policy.model.accounts import Caller
 from policy.model.authorizations import Evidence, ValidationTask, Verdict
 from policy.model.errors import ErrorKind, Problem
@@ -41,9 +43,11 @@ from storage.authorizations import Authorizations
 from storage.certificates import Certificates
 from storage.crls import Crls
 from storage.external_accounts import ExternalAccounts
+from storage.failingnames import FailingNames
 from storage.issuances import Issuances
 from storage.issuers import Issuers
 from storage.leases import Leases
+from storage.limits import Limits
 from storage.orders import Orders
 from storage.pool import Database
 from storage.preauthorizations import Preauthorizations
@@ -114,6 +118,7 @@ class House:
     validators: ScriptedValidators
     worker: ValidationWorker
     master_key: MasterKey
+    limits: LimitUseCases
 
     async def caller(self) -> Caller:
         """A new account, as the caller of its requests."""
@@ -161,6 +166,7 @@ async def build_house(
     with_root: bool = False,
     profiles: Sequence[Profile] = (TLS_SERVER,),
     blocked_keys: BlockedKeys | None = None,
+    limits: LimitRules | None = None,
 ) -> House:
     """The use cases over ``database``, its CA made if there is none; ``with_root`` offers the
     chain with its root too. The first of ``profiles`` is the default."""
@@ -184,12 +190,17 @@ async def build_house(
     validators = ScriptedValidators()
     table = Authorizations(database)
     external_accounts = ExternalAccountUseCases(ExternalAccounts(database), master_key, clock)
-    worker = ValidationWorker(table, validators, owner="test", deadline=timedelta(seconds=5))
+    limiting = LimitUseCases(Limits(database), FailingNames(database), limits, clock)
+    worker = ValidationWorker(
+        table, validators, owner="test", deadline=timedelta(seconds=5), limits=limiting
+    )
     return House(
         database=database,
-        accounts=AccountUseCases(Accounts(database), clock, external_accounts, terms=None),
+        accounts=AccountUseCases(
+            Accounts(database), clock, external_accounts, terms=None, limits=limiting
+        ),
         external_accounts=external_accounts,
-        orders=OrderUseCases(Orders(database), clock, rules),
+        orders=OrderUseCases(Orders(database), clock, rules, limiting),
         authorizations=AuthorizationUseCases(table, worker),
         preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
         issuance=IssuanceUseCases(
@@ -200,6 +211,7 @@ async def build_house(
             names=rules.names,
             owner="test",
             blocked_keys=blocked_keys,
+            limits=limiting,
         ),
         certificates=CertificateUseCases(
             Certificates(database), authority, Chains(authority, with_root=with_root)
@@ -219,6 +231,7 @@ async def build_house(
         validators=validators,
         worker=worker,
         master_key=master_key,
+        limits=limiting,
     )
 
 

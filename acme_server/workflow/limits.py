@@ -1,0 +1,229 @@
+"""Rate limits: taken before what they limit is done, given back if it didn't come about."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from acme_server.workflow.clock import Clock, SystemClock
+from policy.limits import Demand, LimitKind, LimitRules, name_set
+from policy.model.authorizations import ValidationTask, Verdict
+from policy.model.errors import CallerStale, DatabaseUnavailable, ErrorKind, Problem, ServerError
+from policy.model.identifiers import Identifier
+from policy.model.ids import AccountId
+from storage.failingnames import FailingNames
+from storage.limits import Limits, Refusal
+
+_log = structlog.get_logger()
+
+_WORDS = {
+    LimitKind.NEW_ACCOUNTS_PER_ADDRESS: "new accounts from",
+    LimitKind.NEW_ACCOUNTS_PER_RANGE: "new accounts from",
+    LimitKind.ORDERS_PER_ACCOUNT: "new orders of",
+    LimitKind.CERTIFICATES_PER_DOMAIN: "certificates for",
+    LimitKind.CERTIFICATES_PER_NAME_SET: "certificates for",
+    LimitKind.FAILED_VALIDATIONS: "failed validations of",
+}
+
+
+class Taken:
+    """What was taken for an operation under way."""
+
+    def __init__(self, limits: Limits | None, demands: tuple[Demand, ...]) -> None:
+        self._limits = limits
+        self._demands = demands
+
+    async def give_back(self) -> None:
+        """Undo it; what was given back before stays so."""
+        demands, self._demands = self._demands, ()
+        if demands and self._limits is not None:
+            await self._limits.give_back(demands)
+
+
+class LimitUseCases:
+    """The limits of an installation. Without arguments, nothing is limited.
+
+    Each is one statement, and none where the rules limit nothing of it.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        failing: FailingNames | None = None,
+        rules: LimitRules | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._limits = limits
+        self._failing = failing
+        self._rules = rules or LimitRules()
+        self._clock = clock or SystemClock()
+
+    def limits_accounts_from(self, address: str) -> bool:
+        """Whether a new account from ``address`` takes anything."""
+        return bool(self._rules.for_new_account(address))
+
+    @contextlib.asynccontextmanager
+    async def new_account(self, address: str) -> AsyncIterator[Taken]:
+        """Around the creation of an account. Raises ServerError(RATE_LIMITED)."""
+        async with self._around(self._rules.for_new_account(address)) as taken:
+            yield taken
+
+    @contextlib.asynccontextmanager
+    async def new_order(
+        self, account: AccountId, identifiers: Sequence[Identifier]
+    ) -> AsyncIterator[Taken]:
+        """Around the creation of an order. Raises ServerError(RATE_LIMITED)."""
+        await self._refuse_paused(account, identifiers)
+        demands = self._rules.for_new_order(account, identifiers)
+        async with self._around(demands, identifiers) as taken:
+            yield taken
+
+    @contextlib.asynccontextmanager
+    async def certificate(self, identifiers: Sequence[Identifier]) -> AsyncIterator[Taken]:
+        """Around the claim of an order. Raises ServerError(RATE_LIMITED); the order stays ready."""
+        demands = self._rules.for_certificate(identifiers)
+        async with self._around(demands, identifiers) as taken:
+            yield taken
+
+    async def issued(self, identifiers: Sequence[Identifier]) -> None:
+        """Note that a certificate was issued, whose renewals are spared."""
+        if self._limits is None or not self._rules.spares_renewals:
+            return
+        try:
+            await self._limits.record_names(name_set(identifiers))
+        except DatabaseUnavailable as error:
+            # The certificate is issued all the same; its renewal will count.
+            _log.warning("issued_names_not_recorded", reason=str(error))
+
+    async def concluded(self, task: ValidationTask, verdict: Verdict) -> None:
+        """Count a failed validation, or end a row of them; not where the fault was ours."""
+        if verdict.problem is not None and verdict.problem.kind is ErrorKind.SERVER_INTERNAL:
+            return
+        try:
+            await self._count(task.account_id, task.identifier, is_valid=verdict.is_valid)
+        except DatabaseUnavailable as error:
+            # The verdict is on record; a limit is no reason to lose it.
+            _log.warning(
+                "validation_not_counted",
+                authorization=str(task.authorization_id),
+                reason=str(error),
+            )
+
+    async def forget_stale(self) -> int:
+        """Remove what no limit needs any more, also where none is set now; how much it was."""
+        forgotten = 0
+        if self._limits is not None:
+            forgotten += await self._limits.forget_stale()
+        if self._failing is not None:
+            forgotten += await self._failing.forget_stale()
+        return forgotten
+
+    async def _count(self, account: AccountId, name: Identifier, *, is_valid: bool) -> None:
+        pause_after = self._rules.pause_after
+        demand = None if is_valid else self._rules.for_failure(account, name)
+        if demand is not None and self._limits is not None:
+            await self._limits.count(demand)
+        if pause_after is None or self._failing is None:
+            return
+        if is_valid:
+            await self._failing.note_success(account, name)
+        elif await self._failing.add_failure(account, name, pause_after):
+            _log.warning("name_paused", account=str(account), identifier=str(name))
+
+    @contextlib.asynccontextmanager
+    async def _around(
+        self, demands: tuple[Demand, ...], identifiers: Sequence[Identifier] = ()
+    ) -> AsyncIterator[Taken]:
+        if self._limits is None or not demands:
+            yield Taken(None, ())
+            return
+        names = name_set(identifiers) if self._rules.spares_renewals and identifiers else None
+        outcome = await self._limits.take(demands, names=names)
+        if outcome.refused:
+            raise refusal_of(outcome.refused, self._clock.now())
+        taken = Taken(self._limits, outcome.taken)
+        try:
+            yield taken
+        except (ServerError, CallerStale):
+            # After any other failure it isn't known whether the operation came about.
+            await taken.give_back()
+            raise
+
+    async def _refuse_paused(self, account: AccountId, identifiers: Sequence[Identifier]) -> None:
+        if self._failing is None or self._rules.pause_after is None:
+            return
+        names = dict.fromkeys(identifier.base for identifier in identifiers)
+        paused = await self._failing.find_paused(account, names)
+        if not paused:
+            return
+        problems = tuple(_paused(name) for name in names if name in paused)
+        raise ServerError(
+            ErrorKind.RATE_LIMITED,
+            problems[0].detail
+            if len(problems) == 1
+            else f"{len(problems)} names are paused for this account after failing again and "
+            "again; see the subproblems.",
+            subproblems=problems,
+        )
+
+
+def refusal_of(refused: Sequence[Refusal], now: datetime) -> ServerError:
+    """What a client is told: each limit, and when the last of them lets it through."""
+    ordered = sorted(refused, key=lambda refusal: refusal.wait, reverse=True)
+    longest = ordered[0]
+    others = len(ordered) - 1
+    detail = _detail(longest, now)
+    if others:
+        detail += f" {others} more {'limits are' if others > 1 else 'limit is'} exceeded."
+    return ServerError(
+        ErrorKind.RATE_LIMITED,
+        detail,
+        subproblems=tuple(_per_name(ordered, now)),
+        retry_after=_seconds(longest.wait),
+    )
+
+
+def _per_name(refused: Iterable[Refusal], now: datetime) -> Iterable[Problem]:
+    for refusal in refused:
+        for identifier in refusal.demand.identifiers:
+            yield Problem(
+                kind=ErrorKind.RATE_LIMITED, detail=_detail(refusal, now), identifier=identifier
+            )
+
+
+def _detail(refusal: Refusal, now: datetime) -> str:
+    demand = refusal.demand
+    moment = datetime.fromtimestamp(math.ceil((now + refusal.wait).timestamp()), UTC)
+    return (
+        f"Too many {_WORDS[demand.kind]} {demand.subject} ({demand.kind}: {demand.limit.burst} "
+        f"in {_period(demand.limit.period)}); try again after {moment:%Y-%m-%d %H:%M:%S} UTC."
+    )
+
+
+def _period(period: timedelta) -> str:
+    """``3 hours``: in the largest unit that divides it."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if not period % timedelta(seconds=length):
+            count = period // timedelta(seconds=length)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{period.total_seconds():g} seconds"
+
+
+def _seconds(wait: timedelta) -> int:
+    return math.ceil(wait / timedelta(seconds=1))
+
+
+def _paused(name: Identifier) -> Problem:
+    return Problem(
+        kind=ErrorKind.RATE_LIMITED,
+        detail=(
+            f"{name.value} is paused for this account: its validations failed again and again. "
+            "Mend what the errors of your last orders told, then ask the operator of this server "
+            "to unpause it; waiting does not help."
+        ),
+        identifier=name,
+    )
