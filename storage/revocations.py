@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from datetime import timedelta
 
 from policy.model.accounts import Caller
 from policy.model.certificates import RevocationReason
@@ -101,6 +102,33 @@ _REVOKE = """
     FROM caller LEFT JOIN entitled ON true
 """
 
+# A certificate that was claimed while its key was being blocked: neither statement saw the other.
+# Keys that were blocked longer ago than $1 have none of these left.
+_REVOKE_LATE = f"""
+    WITH late AS (
+        SELECT c.id
+        FROM blocked_keys AS b
+        JOIN certificates AS k ON k.id = b.certificate_id
+        JOIN certificates AS c ON c.spki_sha256 = k.spki_sha256
+        WHERE b.blocked_at > now() - $1::interval
+            AND c.revoked_at IS NULL AND c.not_after > now()
+    ), revoked AS (
+        UPDATE certificates AS c
+        SET revoked_at = date_trunc('second', now()),
+            revocation_reason = {RevocationReason.KEY_COMPROMISE:d}
+        FROM late WHERE c.id = late.id AND c.revoked_at IS NULL
+        RETURNING c.id, c.serial, c.revocation_reason
+    ), audit AS (
+        INSERT INTO audit_events (actor, action, subject, detail)
+        SELECT 'system:revocation', 'certificate_revoked', 'certificate:' || id,
+            jsonb_build_object('serial', encode(serial, 'hex'), 'reason', revocation_reason,
+                'entitlement', 'key')
+        FROM revoked
+    )
+    SELECT count(*) FROM revoked
+"""
+_LATE = timedelta(days=1)
+
 
 class RevocationOutcome(enum.Enum):
     """What came of it. REFUSED: the certificate is not on record, or it is none of the caller's
@@ -166,6 +194,12 @@ class Revocations:
         return await self._revoke(
             _BY_OPERATOR, (thumbprint, compromises), certificate, reason, f"operator:{operator}"
         )
+
+    async def revoke_late(self) -> int:
+        """Revoke the certificates that were issued while their key was being blocked; their
+        number. Who blocks a key and who claims a certificate with it don't wait for each other."""
+        number: int = await self._database.fetchval(_REVOKE_LATE, _LATE)
+        return number
 
     async def _revoke(
         self,

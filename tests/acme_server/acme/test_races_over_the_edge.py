@@ -14,14 +14,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from policy.signing import der
 from storage.pool import Database
+from storage.revocations import Revocations
 from support.acme import AcmeClient, AcmeServed, serve_house
 from support.adversary import order_for, outcome, parsed
 from support.edge import Reply
 from support.invariants import broken_invariants, unrecorded_serials
-from support.jose import b64
+from support.jose import ClientKey, b64
 from support.workflow import House, build_house, csr_for
 
 NOT_READY = (403, "orderNotReady")
@@ -303,3 +307,39 @@ async def test_n014_an_emptied_ledger_lets_nothing_be_replayed(pair: Pair, owner
     assert tally(refused) == {(400, "badNonce"): 4}
     assert tally(retried) == {(201, "ok"): 4}
     assert await pair.count("orders") == 5
+
+
+async def test_i11_a_key_reported_while_it_is_certified_again_is_good_for_nothing(
+    pair: Pair,
+) -> None:
+    """Either the new certificate came first and is revoked with the others, or it never comes, or
+    the job that looks for late ones finds it."""
+    csrs, client = [], await pair.served[0].registered()
+    for attempt in range(12):
+        key = ClientKey.generate()
+        name = f"n{attempt}.example.com"
+        assert isinstance(key.private, ec.EllipticCurvePrivateKey)
+        csrs.append({"csr": b64(csr_for(name, key=key.private))})
+        first = await ready(client, name)
+        done = parsed(await client.post(first["finalize"], csrs[-1]))
+        pem = (await client.read(done["certificate"])).body
+        der = x509.load_pem_x509_certificates(pem)[0].public_bytes(Encoding.DER)
+        orders = [await ready(client, name) for _ in range(4)]
+        reporter = await pair.served[1].client()
+        reporter.key = key
+        url, payload = client.urls.revoke_certificate, {"certificate": b64(der), "reason": 1}
+        connections = await pair.connections(client, 4)
+        report, *finalized = await asyncio.gather(
+            reporter.post(url, payload),
+            *(
+                each.post(order["finalize"], csrs[-1])
+                for each, order in zip(connections, orders, strict=True)
+            ),
+        )
+
+        assert report.status == 200
+        assert tally(finalized).keys() <= {(200, "ok"), (400, "badCSR")}
+    late = [await Revocations(house.database).revoke_late() for house in pair.houses]
+    assert late[1] == 0
+    assert await pair.count("certificates WHERE status = 'issued' AND revoked_at IS NULL") == 0
+    await pair.assert_sound()
