@@ -13,6 +13,7 @@ import pytest
 
 from support.checkout import ROOT
 from support.clientlab import ClientLab
+from support.crls import wait_for_revocation
 from support.environments import install_node, install_python, system_command
 from support.issued import Issued
 from support.pages import paste, pasted_lines
@@ -46,6 +47,7 @@ class Page:
     chain: str
     key: str
     prepare: Callable[[Path], Path | None]
+    is_revoked: bool = False
 
 
 _PAGES = {
@@ -60,9 +62,10 @@ _PAGES = {
         _of_system("lego"),
     ),
     "uacme": Page(
-        "uacme/config/demo.localhost/cert.pem",
+        "uacme/config/demo.localhost/revoked-*.pem",
         "uacme/config/private/demo.localhost/key.pem",
         _of_system("uacme", "curl"),
+        is_revoked=True,
     ),
     "dehydrated": Page(
         "dehydrated/certs/demo.localhost/fullchain.pem",
@@ -101,7 +104,10 @@ def test_lines_of_a_page_work_as_pasted(name: str, folder: Path, lab: ClientLab)
     printed = paste_page(name, folder, lab)
 
     assert "OK" in printed
-    issued(name, folder).check(lab.roots, "demo.localhost")
+    left = issued(name, folder)
+    left.check(lab.roots, "demo.localhost")
+    if _PAGES[name].is_revoked:
+        wait_for_revocation(left)
 
 
 def test_mod_md_proves_control_by_tls_alpn01_if_it_may_do_nothing_else(
