@@ -89,8 +89,10 @@ _UPDATE = f"""
     )
     SELECT {_COLUMNS} FROM changed
 """
-# Orders that were not claimed yet end with the account, and so do its authorizations and their
-# validations: the result of one under way finds nothing to change, and no process takes it over.
+# Orders that were not claimed yet end with the account, and so do their authorizations and its
+# pre-authorizations with their validations: the result of one under way finds nothing to change,
+# and no process takes it over. Authorizations of finished orders stay as they are, of which there
+# may be too many for one statement: without the account and its proven names they serve nobody.
 _DEACTIVATE = f"""
     WITH changed AS (
         UPDATE accounts SET status = 'deactivated'
@@ -100,13 +102,13 @@ _DEACTIVATE = f"""
         UPDATE orders SET status = 'invalid'
         FROM changed
         WHERE orders.account_id = changed.id AND orders.status IN ('pending', 'ready')
+        RETURNING orders.authorization_ids
     ), released AS (
         DELETE FROM preauthorizations USING changed
         WHERE preauthorizations.account_id = changed.id
         RETURNING authorization_id
     ), held AS (
-        SELECT unnest(authorization_ids) AS id
-        FROM orders JOIN changed ON orders.account_id = changed.id
+        SELECT unnest(authorization_ids) AS id FROM ended_orders
         UNION
         SELECT authorization_id FROM released
     ), ended_authorizations AS (

@@ -143,6 +143,27 @@ async def test_d05_a_running_validation_ends_with_its_account(
     assert await database.fetchval("SELECT count(*) FROM preauthorizations") == 0
 
 
+async def test_deactivation_forgets_proofs_and_leaves_finished_orders_alone(
+    house: House, database: Database
+) -> None:
+    caller = await house.caller()
+    await house.ready_order(caller, "done.example")
+    await database.execute("UPDATE orders SET status = 'valid'")
+    await house.ready_order(caller, "open.example")
+
+    await house.accounts.deactivate(caller)
+
+    rows = await database.fetch(
+        "SELECT identifier, a.status, o.status AS order_status FROM authorizations AS a"
+        " JOIN orders AS o ON o.id = a.order_id ORDER BY a.id"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("dns:done.example", "valid", "valid"),
+        ("dns:open.example", "deactivated", "invalid"),
+    ]
+    assert await database.fetchval("SELECT count(*) FROM proven_names") == 0
+
+
 # ---- the list of orders -------------------------------------------------------------------------
 
 
