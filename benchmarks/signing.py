@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from policy.blocklists import KeyBlocklist
 from policy.csr import check_csr, jwk_thumbprint, parse_csr
 from policy.decision import decide
+from policy.moduli import weakness_of_modulus
 from policy.names import NameRules, check_identifiers
 from policy.profiles import TLS_SERVER
 from policy.signing.authorities import AuthorityTemplate, issuer_facts, make_root
@@ -31,6 +32,8 @@ from policy.signing.template import CertificateTemplate, build_tbs
 
 NAMES = ("www.example.com", "example.com")
 _ROUNDS, _CALLS = 60, 50
+# Nobody's key, but of a key's size and with nothing to be found in it.
+_MODULUS = 2**4095 + 2**2048 + 5
 
 
 def microseconds(step: Callable[[], object]) -> float:
@@ -92,6 +95,7 @@ def _steps(key_type: str) -> dict[str, Callable[[], object]]:
         "decide (and find no proof)": lambda: decide(
             sample, (), rules, now=now, blocklist=KeyBlocklist()
         ),
+        "checks of an RSA-4096 modulus": lambda: weakness_of_modulus.__wrapped__(_MODULUS),
         "build_tbs": lambda: build_tbs(sample),
         "lint": lambda: lint(tbs, sample),
         "sign and verify": lambda: signer.sign(tbs),

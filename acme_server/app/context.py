@@ -72,16 +72,20 @@ class Core:
 async def open_core(context: ProcessContext) -> Core:
     """Connect and load the CA. Raises DatabaseUnavailable, AuthorityError, BlocklistRefused."""
     settings = context.settings
+    blocked = blocked_keys(settings)
+    blocked.reload()
     database = await open_database(settings, context.database_url)
     clock = SystemClock()
     secrets = SealedSecrets(database)
     master_key = MasterKey.from_text(context.master_key)
     installation = Installation(Issuers(database), secrets, master_key, clock)
-    authority = await installation.load(settings.server.status_url)
     profiles = offered_profiles(settings)
-    authority.check_profiles(profiles.values())
-    blocked = blocked_keys(settings)
-    blocked.reload()
+    try:
+        authority = await installation.load(settings.server.status_url)
+        authority.check_profiles(profiles.values())
+    except BaseException:
+        await database.close()
+        raise
     limits = LimitUseCases(Limits(database), FailingNames(database), settings.limits.rules, clock)
     return Core(
         settings=settings,

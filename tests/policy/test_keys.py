@@ -241,3 +241,34 @@ def test_profile_can_not_widen_the_keys() -> None:
     ):
         with pytest.raises(ValueError, match=r"curves|RSA keys"):
             KeyRules(**wider)  # type: ignore[arg-type]
+
+
+CURVES = [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()]
+CURVE_OIDS = {
+    "secp256r1": "1.2.840.10045.3.1.7",
+    "secp384r1": "1.3.132.0.34",
+    "secp521r1": "1.3.132.0.35",
+}
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.name)
+def test_library_loads_no_point_that_is_not_on_its_curve(curve: ec.EllipticCurve) -> None:
+    """Full validation of points (NIST SP 800-56A, 5.6.2.3.3) is the library's; this proves it."""
+    numbers = ec.generate_private_key(curve).public_key().public_numbers()
+    size = (curve.key_size + 7) // 8
+    x, y = numbers.x.to_bytes(size), numbers.y.to_bytes(size)
+    wrong = {
+        "off the curve": b"\x04" + x + (numbers.y ^ 1).to_bytes(size),
+        "the point at infinity": b"\x00",
+        "infinity in zeros": b"\x04" + bytes(2 * size),
+        "a coordinate beyond the field": b"\x04" + b"\xff" * size + y,
+        "hybrid with the wrong sign": bytes((6 | (y[-1] & 1) ^ 1,)) + x + y,
+    }
+
+    for point in wrong.values():
+        with pytest.raises(ValueError, match=r"."):
+            ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
+        assert "no point of its curve" in _certificate_refusal(
+            ec_spki(point, CURVE_OIDS[curve.name])
+        )
+    assert parse_certificate_key(ec_spki(b"\x04" + x + y, CURVE_OIDS[curve.name]))
