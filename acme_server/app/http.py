@@ -27,6 +27,7 @@ from acme_server.status.server import StatusFrontEnd
 from acme_server.web.addresses import ClientAddresses
 from acme_server.web.connections import Limits
 from acme_server.web.edge import Edge
+from acme_server.web.ratelimit import RequestLimit
 from acme_server.web.requestlog import Recorder
 from acme_server.web.routes import Routes
 from acme_server.web.tls import ReplaceableContext, server_context
@@ -46,6 +47,7 @@ from acme_server.workflow.preauthorizations import PreauthorizationUseCases
 from acme_server.workflow.publication import PublicationUseCases
 from acme_server.workflow.revocation import RevocationUseCases
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
+from policy.limits import Limit
 from policy.model.errors import DatabaseUnavailable
 from storage.accounts import Accounts
 from storage.certificates import Certificates
@@ -90,6 +92,7 @@ class HttpWorker:
             limits=limits,
             addresses=addresses,
             recorder=recorder,
+            request_limit=_request_limit(settings),
         )
         self._status = Edge(Routes(status, status.routes()), limits=limits, recorder=recorder)
 
@@ -237,6 +240,13 @@ def _order_rules(settings: Settings, authority: Authority) -> OrderRules:
         reuses_authorizations=acme.authorization_reuse,
         authorization_lifetime=acme.authorization_lifetime,
     )
+
+
+def _request_limit(settings: Settings) -> RequestLimit | None:
+    limit = settings.limits.requests_per_address
+    if not isinstance(limit, Limit):
+        return None
+    return RequestLimit(limit.burst, limit.period.total_seconds())
 
 
 def _limits(settings: Settings) -> Limits:

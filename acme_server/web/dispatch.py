@@ -13,6 +13,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from acme_server.web.addresses import ClientAddresses
 from acme_server.web.connections import BodyUnreadable, Connection
+from acme_server.web.ratelimit import RequestLimit
 from acme_server.web.requestlog import Recorder, RequestLog
 from acme_server.web.requests import Request
 from acme_server.web.responses import Response
@@ -36,11 +37,13 @@ class Dispatcher:
         body_size: int,
         addresses: ClientAddresses,
         recorder: Recorder,
+        request_limit: RequestLimit | None = None,
     ) -> None:
         self._routes = routes
         self._body_size = body_size
         self._addresses = addresses
         self._recorder = recorder
+        self._request_limit = request_limit
         self._log = RequestLog()
         self._id_prefix = os.urandom(4).hex()
         self._ids = itertools.count(1)
@@ -59,6 +62,8 @@ class Dispatcher:
         try:
             handler = self._handler(incoming, route)
             is_in_order = True
+            if self._request_limit is not None:
+                self._request_limit.take(request.address)
             await self._receive(incoming, connection, request)
             response = await handler(request)
         except ServerError as error:

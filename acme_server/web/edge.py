@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from acme_server.web.addresses import ClientAddresses, canonical_address
 from acme_server.web.connections import Connection, Limits, Phase
 from acme_server.web.dispatch import Dispatcher
+from acme_server.web.ratelimit import RequestLimit
 from acme_server.web.requestlog import EdgeLog, NoRecorder, Recorder
 from acme_server.web.responses import Response, render_head
 from acme_server.web.routes import Routes
@@ -46,6 +47,7 @@ class Edge:
         limits: Limits,
         addresses: ClientAddresses | None = None,
         recorder: Recorder | None = None,
+        request_limit: RequestLimit | None = None,
     ) -> None:
         self.limits = limits
         self.limits_by_phase: Mapping[Phase, float] = limits.by_phase()
@@ -56,6 +58,7 @@ class Edge:
             body_size=limits.body_size,
             addresses=self._addresses,
             recorder=recorder or NoRecorder(),
+            request_limit=request_limit,
         )
         self._library = web.Server(
             self._serve,  # type: ignore[arg-type] # _Outgoing has what the protocol asks for

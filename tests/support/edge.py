@@ -16,6 +16,7 @@ from acme_server.acme.problems import render_error
 from acme_server.web.addresses import ClientAddresses
 from acme_server.web.connections import Limits
 from acme_server.web.edge import Edge
+from acme_server.web.ratelimit import RequestLimit
 from acme_server.web.requests import Request
 from acme_server.web.responses import Response, problem_response
 from acme_server.web.routes import Route, Routes
@@ -252,10 +253,11 @@ async def serve(
     *,
     tls: ssl.SSLContext | None = None,
     addresses: ClientAddresses | None = None,
+    request_limit: RequestLimit | None = None,
 ) -> AsyncIterator[ServedPlainly]:
     """Run an edge for the length of a test."""
     front_end = PlainFrontEnd()
-    edge = Edge(front_end.routes(), limits=limits, addresses=addresses)
+    edge = Edge(front_end.routes(), limits=limits, addresses=addresses, request_limit=request_limit)
     sock = listener()
     port = sock.getsockname()[1]
     await edge.listen(sock, tls)
