@@ -1,4 +1,4 @@
-"""``account list`` and ``account show``."""
+"""``account list``, ``account show`` and ``account unpause``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from acme_server.cli.errors import CommandFailed
 from acme_server.cli.invocation import Invocation, operator_command
 from acme_server.cli.output import render_facts, render_table, show
 from acme_server.cli.parameters import ObjectId, limit_option
-from acme_server.cli.questions import ask
+from acme_server.cli.questions import ask, operator_name, told
 
 
 @click.group("account")
 def account_group() -> None:
-    """Look at ACME accounts."""
+    """Look at ACME accounts, and let them order names again."""
 
 
 @account_group.command("list")
@@ -74,5 +74,31 @@ def show_account(invocation: Invocation, account: UUID) -> None:
                 render_table(("order", "status", "created", "names"), order_rows),
                 render_table(("certificate", "status", "expires", "names"), certificate_rows),
             )
+        ),
+    )
+
+
+@account_group.command("unpause")
+@click.argument("account", type=ObjectId(), metavar="ID")
+@click.option("--name", help="Only this name or address; without it, all names of the account.")
+@operator_command
+def unpause(invocation: Invocation, account: UUID, name: str | None) -> None:
+    """Let an account order names again that failed too often (limits.pause_after_failures)."""
+    from acme_server.app.pauses import unpause_names
+    from policy.model.ids import AccountId, encode_id
+
+    settings = invocation.settings()
+    with told():
+        ended = unpause_names(
+            settings, invocation.progress, AccountId(account), name, operator_name()
+        )
+    if ended is None:
+        raise CommandFailed("there is no such account")
+    names = [identifier.value for identifier in ended]
+    invocation.answer(
+        {"account": encode_id(account), "unpaused": names},
+        lambda: (
+            "".join(f"{name} may be ordered again\n" for name in names)
+            or "none of its names was paused\n"
         ),
     )

@@ -188,6 +188,7 @@ def test_faults_of_a_configuration_are_json_if_asked(run: Run) -> None:
 def test_no_command_works_with_a_faulty_configuration(run: Run, path: tuple[str, ...]) -> None:
     arguments = {
         ("account", "show"): ["A" * 22],
+        ("account", "unpause"): ["A" * 22],
         ("certificate", "show"): ["ab"],
         ("order", "explain"): ["A" * 22],
         ("profile", "show"): ["tls_server"],
