@@ -55,6 +55,7 @@ def background_parts(core: Core) -> BackgroundParts:
             core.authority,
             core.secrets,
             core.master_key,
+            Certificates(core.database),
             core.clock,
             SERVICE,
             host=urlsplit(server.external_url).hostname or "localhost",

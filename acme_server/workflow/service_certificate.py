@@ -20,6 +20,7 @@ from policy.csr import CertificateRequest
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.names import NameRules
 from policy.profiles import CONFIGURED, Profile
+from storage.certificates import Certificates
 from storage.secrets import SealedSecrets
 
 PURPOSE = "service-certificate"
@@ -35,6 +36,7 @@ class ServiceCertificate:
 
     pem: bytes
     version: UUID
+    serial: bytes
     not_before: datetime
     not_after: datetime
     names: frozenset[str]
@@ -53,6 +55,7 @@ class ServiceCertificateUseCases:
         authority: Authority,
         secrets: SealedSecrets,
         master_key: MasterKey,
+        certificates: Certificates,
         clock: Clock,
         profile: Profile,
         *,
@@ -62,6 +65,7 @@ class ServiceCertificateUseCases:
         self._authority = authority
         self._secrets = secrets
         self._master_key = master_key
+        self._certificates = certificates
         self._clock = clock
         self._profile = profile
         self._identifiers = service_identifiers(host)
@@ -76,16 +80,20 @@ class ServiceCertificateUseCases:
         return ServiceCertificate(
             pem=pem,
             version=row.id,
+            serial=leaf.serial_number.to_bytes((leaf.serial_number.bit_length() + 7) // 8),
             not_before=leaf.not_valid_before_utc,
             not_after=leaf.not_valid_after_utc,
             names=_names_of(leaf),
         )
 
     async def renew_if_due(self) -> bool:
-        """Issue a new one when none fits or a third of its life is left; True if it did."""
+        """Issue a new one when none fits, a third of its life is left, or it was revoked; True if
+        it did."""
         present = await self.current()
         if present is not None and not self._is_due(present):
-            return False
+            record = await self._certificates.find_by_serial(present.serial)
+            if record is None or record.revoked_at is None:
+                return False
         pem = await self._issue()
         row = new_id()
         sealed = self._master_key.seal(pem, purpose=PURPOSE, row=row)

@@ -10,7 +10,9 @@ from cryptography import x509
 
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.publication import PublicationUseCases
+from acme_server.workflow.revocation import OperatorRevocations
 from acme_server.workflow.service_certificate import ServiceCertificateUseCases
+from policy.model.certificates import RevocationReason
 from policy.names import NameRules
 from policy.profiles import SERVICE
 from storage.certificates import Certificates
@@ -18,6 +20,7 @@ from storage.crls import Crls
 from storage.issuances import Issuances
 from storage.leases import Leases
 from storage.pool import Database
+from storage.revocations import Revocations
 from storage.secrets import SealedSecrets
 from support.workflow import House, build_house
 
@@ -53,6 +56,7 @@ def certificate(house: House, clock: FakeClock) -> ServiceCertificateUseCases:
         house.authority,
         SealedSecrets(house.database),
         house.master_key,
+        Certificates(house.database),
         clock,
         SERVICE,
         host="localhost",
@@ -89,6 +93,23 @@ async def test_own_certificate_is_renewed_when_due_and_only_then(
     assert second.version != first.version
     assert second.not_before < clock.now() < second.not_after - timedelta(days=20)
     assert second.names == {"localhost", "127.0.0.1", "::1"}
+
+
+async def test_own_certificate_is_replaced_once_it_was_revoked(
+    house: House, certificate: ServiceCertificateUseCases
+) -> None:
+    await certificate.renew_if_due()
+    first = await certificate.current()
+    assert first is not None
+    revocations = OperatorRevocations(Revocations(house.database), Certificates(house.database))
+
+    await revocations.revoke(first.serial, RevocationReason.SUPERSEDED, "operator:test")
+
+    assert await certificate.renew_if_due()
+    second = await certificate.current()
+    assert second is not None
+    assert second.serial != first.serial
+    assert not await certificate.renew_if_due()
 
 
 async def test_crls_are_made_anew_when_due_and_only_then(
