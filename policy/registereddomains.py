@@ -16,7 +16,12 @@ def registered_domain(name: str) -> str:
     return _suffixes().privatesuffix(name) or name
 
 
+def read_list() -> None:
+    """Read the list of the installed package now, while its file can be read; once for all."""
+    _suffixes()
+
+
 @cache
 def _suffixes() -> PublicSuffixList:
-    """The list of the installed package: read when a limit first needs it, never fetched."""
+    """Read when a limit first needs it, unless ``read_list`` did; never fetched."""
     return PublicSuffixList()

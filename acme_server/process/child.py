@@ -25,6 +25,7 @@ from acme_server.process.privileges import become, die_with_parent
 from acme_server.process.program import Role, load
 from acme_server.process.tlsfiles import TlsCopies, TlsPem
 from policy.model.errors import DatabaseUnavailable
+from policy.registereddomains import read_list
 
 _METRICS_SECONDS = 1.0
 # What libraries import when they first need it: imported while root can still read it.
@@ -221,10 +222,12 @@ def _inherited(descriptor: int) -> socket.socket:
 
 
 def _import_late_modules() -> None:
+    """And the data of libraries."""
     encodings = [f"encodings.{name}" for name in _ENCODINGS]
     for name in (*_IMPORTED_LATE, *encodings):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    read_list()
 
 
 def _run(loop: str, life: Coroutine[Any, Any, int]) -> int:
