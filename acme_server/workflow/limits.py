@@ -82,6 +82,13 @@ class LimitUseCases:
         async with self._around(demands, identifiers) as taken:
             yield taken
 
+    async def check_authorization(self, account: AccountId, identifier: Identifier) -> None:
+        """Before an authorization is made without an order. Raises ServerError(RATE_LIMITED)."""
+        await self._refuse_paused(account, (identifier,))
+        demand = self._rules.for_failure(account, identifier.base, spends=False)
+        if demand is not None:
+            await self._take((demand,))
+
     @contextlib.asynccontextmanager
     async def certificate(self, identifiers: Sequence[Identifier]) -> AsyncIterator[Taken]:
         """Around the claim of an order. Raises ServerError(RATE_LIMITED); the order stays ready."""
@@ -138,20 +145,24 @@ class LimitUseCases:
     async def _around(
         self, demands: tuple[Demand, ...], identifiers: Sequence[Identifier] = ()
     ) -> AsyncIterator[Taken]:
-        if self._limits is None or not demands:
-            yield Taken(None, ())
-            return
-        names = name_set(identifiers) if self._rules.spares_renewals and identifiers else None
-        outcome = await self._limits.take(demands, names=names)
-        if outcome.refused:
-            raise refusal_of(outcome.refused, self._clock.now())
-        taken = Taken(self._limits, outcome.taken)
+        taken = await self._take(demands, identifiers)
         try:
             yield taken
         except (ServerError, CallerStale):
             # After any other failure it isn't known whether the operation came about.
             await taken.give_back()
             raise
+
+    async def _take(
+        self, demands: tuple[Demand, ...], identifiers: Sequence[Identifier] = ()
+    ) -> Taken:
+        if self._limits is None or not demands:
+            return Taken(None, ())
+        names = name_set(identifiers) if self._rules.spares_renewals and identifiers else None
+        outcome = await self._limits.take(demands, names=names)
+        if outcome.refused:
+            raise refusal_of(outcome.refused, self._clock.now())
+        return Taken(self._limits, outcome.taken)
 
     async def _refuse_paused(self, account: AccountId, identifiers: Sequence[Identifier]) -> None:
         if self._failing is None or self._rules.pause_after is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from acme_server.workflow.limits import LimitUseCases
 from acme_server.workflow.orders import OrderRules
 from policy.model.accounts import Caller
 from policy.model.authorizations import Authorization
@@ -14,8 +15,11 @@ class PreauthorizationUseCases:
     """Proving control of a name ahead of the orders for it. The names and challenge types are
     those of an order with the default profile."""
 
-    def __init__(self, table: Preauthorizations, rules: OrderRules) -> None:
+    def __init__(
+        self, table: Preauthorizations, rules: OrderRules, limits: LimitUseCases | None = None
+    ) -> None:
         self._table = table
+        self._limits = limits or LimitUseCases()
         self._rules = rules
 
     async def create(
@@ -24,7 +28,7 @@ class PreauthorizationUseCases:
         """The authorization for the identifier, given as (type, value), and whether it is new.
 
         Raises ServerError: MALFORMED (for a wildcard too), UNSUPPORTED_IDENTIFIER,
-        REJECTED_IDENTIFIER.
+        REJECTED_IDENTIFIER, RATE_LIMITED.
         """
         profile = self._rules.profiles[self._rules.default_profile]
         (identifier,) = check_identifiers(
@@ -40,6 +44,7 @@ class PreauthorizationUseCases:
                 "7.4.1).",
                 identifier=identifier,
             )
+        await self._limits.check_authorization(caller.account_id, identifier)
         return await self._table.create(
             caller,
             self._rules.new_authorization(identifier, profile),

@@ -202,7 +202,7 @@ async def build_house(
         external_accounts=external_accounts,
         orders=OrderUseCases(Orders(database), clock, rules, limiting),
         authorizations=AuthorizationUseCases(table, worker),
-        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
+        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules, limiting),
         issuance=IssuanceUseCases(
             Issuances(database),
             authority,

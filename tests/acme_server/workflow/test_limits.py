@@ -535,3 +535,22 @@ async def test_old_counts_are_forgotten_and_pauses_never(database: Database) -> 
     assert await house.limits.forget_stale() == 1
     assert await database.fetchval("SELECT count(*) FROM failing_names") == 2
     await refusal(house, caller, "a.example.com")
+
+
+async def test_authorizations_ahead_of_orders_are_no_way_around(database: Database) -> None:
+    house = await build_house(
+        database, limits=rules({LimitKind.FAILED_VALIDATIONS: TWO}, pause_after=1)
+    )
+    failing, caller = FailingNames(database), await house.caller()
+    await fail(house, caller, "a.example.com")
+
+    with pytest.raises(ServerError, match="is paused for this account"):
+        await house.preauthorizations.create(caller, ("dns", "a.example.com"))
+    await failing.unpause(caller.account_id, None, actor="operator:root")
+    await fail(house, caller, "a.example.com")
+    await failing.unpause(caller.account_id, None, actor="operator:root")
+    with pytest.raises(ServerError, match=r"failed validations of a\.example\.com"):
+        await house.preauthorizations.create(caller, ("dns", "a.example.com"))
+    _, is_new = await house.preauthorizations.create(caller, ("dns", "b.example.com"))
+
+    assert is_new
