@@ -209,7 +209,7 @@ def _acme_front_end(
         accounts=accounts,
         orders=OrderUseCases(Orders(database), core.clock, rules, core.limits),
         authorizations=AuthorizationUseCases(core.authorizations, validation),
-        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules),
+        preauthorizations=PreauthorizationUseCases(Preauthorizations(database), rules, core.limits),
         issuance=core.issuance,
         certificates=CertificateUseCases(
             Certificates(database),
