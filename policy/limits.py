@@ -93,10 +93,14 @@ class LimitRules:
         """Whether it matters if names were issued together before."""
         return (
             LimitKind.ORDERS_PER_ACCOUNT in self.limits
-            or LimitKind.CERTIFICATES_PER_DOMAIN in self.limits
             or any(self.by_account.values())
-            or any(self.by_domain.values())
+            or self._limits_domains
         )
+
+    @property
+    def _limits_domains(self) -> bool:
+        """Whether it matters which domains names belong to."""
+        return LimitKind.CERTIFICATES_PER_DOMAIN in self.limits or any(self.by_domain.values())
 
     def for_new_account(self, address: str) -> tuple[Demand, ...]:
         """What a new account from ``address`` takes."""
@@ -142,6 +146,7 @@ class LimitRules:
         self, identifiers: Sequence[Identifier], *, spends: bool = True
     ) -> tuple[Demand, ...]:
         """What a certificate takes."""
+        by_domain = _by_domain(identifiers) if self._limits_domains else {}
         demands = [
             Demand(
                 kind=LimitKind.CERTIFICATES_PER_DOMAIN,
@@ -152,7 +157,7 @@ class LimitRules:
                 spares_renewals=True,
                 identifiers=tuple(names),
             )
-            for domain, names in _by_domain(identifiers).items()
+            for domain, names in by_domain.items()
             if (limit := self._limit_of_domain(domain)) is not None
         ]
         kind = LimitKind.CERTIFICATES_PER_NAME_SET

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
 
 import structlog
 
@@ -30,18 +31,53 @@ _WORDS = {
 }
 
 
-class Taken:
-    """What was taken for an operation under way."""
+class Taking:
+    """Around an operation: takes what it demands, all or nothing, and gives it back if the
+    operation is refused. Entering raises ServerError(RATE_LIMITED)."""
 
-    def __init__(self, limits: Limits | None, demands: tuple[Demand, ...]) -> None:
+    __slots__ = ("_demands", "_limits", "_names", "_now", "_taken")
+
+    def __init__(
+        self,
+        limits: Limits | None,
+        demands: tuple[Demand, ...],
+        now: Callable[[], datetime],
+        names: bytes | None = None,
+    ) -> None:
         self._limits = limits
         self._demands = demands
+        self._now = now
+        self._names = names
+        self._taken: tuple[Demand, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        if self._limits is not None and self._demands:
+            outcome = await self._limits.take(self._demands, names=self._names)
+            if outcome.refused:
+                raise refusal_of(outcome.refused, self._now())
+            self._taken = outcome.taken
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # After any other failure it isn't known whether the operation came about.
+        if isinstance(error, ServerError | CallerStale):
+            await self.give_back()
 
     async def give_back(self) -> None:
         """Undo it; what was given back before stays so."""
-        demands, self._demands = self._demands, ()
-        if demands and self._limits is not None:
-            await self._limits.give_back(demands)
+        taken, self._taken = self._taken, ()
+        if not taken or self._limits is None:
+            return
+        try:
+            await self._limits.give_back(taken)
+        except DatabaseUnavailable as error:
+            # The client is to hear why it was refused; it comes back with time.
+            _log.warning("limit_not_given_back", reason=str(error))
 
 
 class LimitUseCases:
@@ -66,35 +102,25 @@ class LimitUseCases:
         """Whether a new account from ``address`` takes anything."""
         return bool(self._rules.for_new_account(address))
 
-    @contextlib.asynccontextmanager
-    async def new_account(self, address: str) -> AsyncIterator[Taken]:
-        """Around the creation of an account. Raises ServerError(RATE_LIMITED)."""
-        async with self._around(self._rules.for_new_account(address)) as taken:
-            yield taken
+    def new_account(self, address: str) -> Taking:
+        """Around the creation of an account."""
+        return self._taking(self._rules.for_new_account(address))
 
-    @contextlib.asynccontextmanager
-    async def new_order(
-        self, account: AccountId, identifiers: Sequence[Identifier]
-    ) -> AsyncIterator[Taken]:
-        """Around the creation of an order. Raises ServerError(RATE_LIMITED)."""
+    async def new_order(self, account: AccountId, identifiers: Sequence[Identifier]) -> Taking:
+        """Around the creation of an order. Raises ServerError(RATE_LIMITED) for paused names."""
         await self._refuse_paused(account, identifiers)
-        demands = self._rules.for_new_order(account, identifiers)
-        async with self._around(demands, identifiers) as taken:
-            yield taken
+        return self._taking(self._rules.for_new_order(account, identifiers), identifiers)
 
     async def check_authorization(self, account: AccountId, identifier: Identifier) -> None:
         """Before an authorization is made without an order. Raises ServerError(RATE_LIMITED)."""
         await self._refuse_paused(account, (identifier,))
         demand = self._rules.for_failure(account, identifier.base, spends=False)
-        if demand is not None:
-            await self._take((demand,))
+        async with self._taking(() if demand is None else (demand,)):
+            pass
 
-    @contextlib.asynccontextmanager
-    async def certificate(self, identifiers: Sequence[Identifier]) -> AsyncIterator[Taken]:
-        """Around the claim of an order. Raises ServerError(RATE_LIMITED); the order stays ready."""
-        demands = self._rules.for_certificate(identifiers)
-        async with self._around(demands, identifiers) as taken:
-            yield taken
+    def certificate(self, identifiers: Sequence[Identifier]) -> Taking:
+        """Around the claim of an order, which stays ready if it is refused."""
+        return self._taking(self._rules.for_certificate(identifiers), identifiers)
 
     async def issued(self, identifiers: Sequence[Identifier]) -> None:
         """Note that a certificate was issued, whose renewals are spared."""
@@ -141,28 +167,12 @@ class LimitUseCases:
         elif await self._failing.add_failure(account, name, pause_after):
             _log.warning("name_paused", account=str(account), identifier=str(name))
 
-    @contextlib.asynccontextmanager
-    async def _around(
+    def _taking(
         self, demands: tuple[Demand, ...], identifiers: Sequence[Identifier] = ()
-    ) -> AsyncIterator[Taken]:
-        taken = await self._take(demands, identifiers)
-        try:
-            yield taken
-        except (ServerError, CallerStale):
-            # After any other failure it isn't known whether the operation came about.
-            await taken.give_back()
-            raise
-
-    async def _take(
-        self, demands: tuple[Demand, ...], identifiers: Sequence[Identifier] = ()
-    ) -> Taken:
-        if self._limits is None or not demands:
-            return Taken(None, ())
-        names = name_set(identifiers) if self._rules.spares_renewals and identifiers else None
-        outcome = await self._limits.take(demands, names=names)
-        if outcome.refused:
-            raise refusal_of(outcome.refused, self._clock.now())
-        return Taken(self._limits, outcome.taken)
+    ) -> Taking:
+        spares = any(demand.spares_renewals for demand in demands)
+        names = name_set(identifiers) if spares else None
+        return Taking(self._limits, demands, self._clock.now, names)
 
     async def _refuse_paused(self, account: AccountId, identifiers: Sequence[Identifier]) -> None:
         if self._failing is None or self._rules.pause_after is None:

@@ -150,7 +150,7 @@ class OrderUseCases:
             not_before=request.not_before,
             not_after=request.not_after,
         )
-        async with self._limits.new_order(caller.account_id, identifiers):
+        async with await self._limits.new_order(caller.account_id, identifiers):
             created = await self._orders.create(
                 caller,
                 order,

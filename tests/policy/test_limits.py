@@ -63,6 +63,17 @@ def test_nothing_demands_anything_without_limits() -> None:
     assert rules.for_failure(ACCOUNT, dns("a.example")[0]) is None
 
 
+def test_nobody_looks_for_registered_domains_that_are_not_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("policy.limits.registered_domain", lambda name: 1 / 0)
+    limits = {kind: LIMIT for kind in LimitKind if kind is not LimitKind.CERTIFICATES_PER_DOMAIN}
+
+    LimitRules(limits=limits).for_new_order(ACCOUNT, dns("a.example"))
+    with pytest.raises(ZeroDivisionError):
+        LimitRules(by_domain={"a.example": LIMIT}).for_new_order(ACCOUNT, dns("a.example"))
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
