@@ -46,6 +46,10 @@ _PAUSED = """
     SELECT identifier FROM failing_names
     WHERE account_id = $1 AND identifier = ANY ($2) AND paused_at IS NOT NULL
 """
+_LIST_PAUSED = """
+    SELECT identifier FROM failing_names
+    WHERE account_id = $1 AND paused_at IS NOT NULL ORDER BY identifier LIMIT $2
+"""
 _FORGET = """
     DELETE FROM failing_names AS f USING (
         SELECT account_id, identifier FROM failing_names
@@ -90,6 +94,11 @@ class FailingNames:
         """Those of ``names`` that are paused."""
         rows = await self._database.fetch(_PAUSED, account, list(map(identifier_text, names)))
         return frozenset(identifier_of(row["identifier"]) for row in rows)
+
+    async def list_paused(self, account: AccountId, limit: int) -> Sequence[Identifier]:
+        """The first paused names of an account, in the order of their texts."""
+        rows = await self._database.fetch(_LIST_PAUSED, account, limit)
+        return [identifier_of(row["identifier"]) for row in rows]
 
     async def forget_stale(self, batch: int = 5_000) -> int:
         """Remove counts of failures long ago; their number."""

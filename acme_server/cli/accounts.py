@@ -44,7 +44,7 @@ def list_accounts(invocation: Invocation, after: UUID | None, limit: int) -> Non
 @click.argument("account", type=ObjectId(), metavar="ID")
 @operator_command
 def show_account(invocation: Invocation, account: UUID) -> None:
-    """Show an account with its newest orders and certificates."""
+    """Show an account with its newest orders and certificates, and its paused names."""
     from acme_server.cli.documents import (
         account_document,
         certificate_document,
@@ -55,7 +55,8 @@ def show_account(invocation: Invocation, account: UUID) -> None:
     report = ask(invocation, lambda reports: reports.find_account(AccountId(account)))
     if report is None:
         raise CommandFailed("there is no such account")
-    document = account_document(report.account)
+    paused = [identifier.value for identifier in report.paused]
+    document = account_document(report.account) | {"paused": paused}
     orders = [order_document(order) for order in report.orders]
     certificates = [certificate_document(entry) for entry in report.certificates]
     order_rows = [

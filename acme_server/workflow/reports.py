@@ -19,6 +19,7 @@ from storage.accounts import Accounts
 from storage.audit import AuditEvent, AuditEvents
 from storage.certificates import Certificates
 from storage.crls import Crls
+from storage.failingnames import FailingNames
 from storage.issuers import Issuers
 from storage.lookups import CertificateFilter, Lookups, RecordedValidation
 from storage.pool import Database
@@ -36,15 +37,18 @@ __all__ = [
 _MOST_EVENTS = 200
 _MOST_ORDERS = 20
 _MOST_ACCOUNTS_CERTIFICATES = 20
+_MOST_PAUSED = 100
 # Clocks of two machines may differ by this much; an event older than its order is still found.
 _CLOCK_SLACK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountReport:
-    """An account with its newest orders and certificates."""
+    """An account with its newest orders and certificates, and the first names that it may not
+    order (``workflow.pauses``)."""
 
     account: Account
+    paused: Sequence[Identifier]
     orders: Sequence[Order]
     certificates: Sequence[Certificate]
 
@@ -76,6 +80,7 @@ class Reports:
 
     def __init__(self, database: Database) -> None:
         self._accounts = Accounts(database)
+        self._failing = FailingNames(database)
         self._audit = AuditEvents(database)
         self._certificates = Certificates(database)
         self._crls = Crls(database)
@@ -94,6 +99,7 @@ class Reports:
         wanted = CertificateFilter(account_id=account_id)
         return AccountReport(
             account=account,
+            paused=await self._failing.list_paused(account_id, _MOST_PAUSED),
             orders=await self._lookups.orders_of(account_id, None, _MOST_ORDERS),
             certificates=await self._lookups.certificates(
                 wanted, None, _MOST_ACCOUNTS_CERTIFICATES

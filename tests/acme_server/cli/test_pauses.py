@@ -48,6 +48,8 @@ def account(installation: dict[str, str]) -> AccountId:
             await FailingNames(database).add_failure(account, name, 1)
         once = Identifier(IdentifierType.DNS, "once.example.com")
         await FailingNames(database).add_failure(account, once, 5)
+        # The key of a test's account is no JWK, which commands show.
+        await database.execute("UPDATE accounts SET jwk = '{}' WHERE id = $1", account)
         return account
 
     return within(installation, prepare)
@@ -107,6 +109,16 @@ def test_one_name_is_unpaused_and_the_others_stay(
 
     assert one["unpaused"] == unpaused
     assert len(others["unpaused"]) == len(NAMES) - len(unpaused)
+
+
+def test_paused_names_are_shown_with_the_account(
+    run: Run, unpause: Unpause, installation: dict[str, str], account: AccountId
+) -> None:
+    unpause("--name", "b.example.com")
+
+    shown = run("account", "show", encode_id(account), "--json", environ=installation)
+
+    assert json.loads(shown.stdout)["paused"] == ["a.example.com", "2001:db8::1"]
 
 
 def test_the_trail_tells_who_unpaused_what(
