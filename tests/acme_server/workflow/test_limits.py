@@ -13,16 +13,21 @@ from ipaddress import ip_network
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from acme_server.workflow.accounts import NewAccountRequest
+from acme_server.workflow.limits import LimitUseCases
 from policy.limits import Limit, LimitKind, LimitRules
 from policy.model.accounts import Caller
-from policy.model.errors import CallerStale, ErrorKind, Problem, ServerError
+from policy.model.authorizations import ValidationTask
+from policy.model.errors import CallerStale, DatabaseUnavailable, ErrorKind, Problem, ServerError
 from policy.model.identifiers import Identifier, IdentifierType
+from policy.model.ids import AccountId, AuthorizationId
 from policy.model.orders import OrderStatus
 from storage.failingnames import FailingNames
+from storage.limits import Limits
 from storage.pool import Database
-from support.workflow import REFUSED, House, build_house, csr_for
+from support.workflow import REFUSED, House, build_house, csr_for, verdict_of
 
 DAY = timedelta(days=1)
 ONE = Limit(burst=1, period=DAY)
@@ -554,3 +559,54 @@ async def test_authorizations_ahead_of_orders_are_no_way_around(database: Databa
     _, is_new = await house.preauthorizations.create(caller, ("dns", "b.example.com"))
 
     assert is_new
+
+
+async def test_a_database_that_goes_away_hides_neither_verdicts_nor_refusals(
+    database_url: str,
+) -> None:
+    database = await Database.open(database_url)
+    limits = LimitUseCases(Limits(database), FailingNames(database), EVERYTHING)
+    task = ValidationTask(
+        authorization_id=AuthorizationId(uuid4()),
+        account_id=AccountId(uuid4()),
+        identifier=name("a.example.com"),
+        wildcard=False,
+        type="http-01",
+        token="token",
+        thumbprint=bytes(32),
+        attempt=1,
+    )
+    refused = ServerError(ErrorKind.BAD_PUBLIC_KEY, "refused")
+
+    async def fail_within() -> None:
+        async with limits.new_account("192.0.2.1"):
+            await database.close()
+            raise refused
+
+    with capture_logs() as logs:
+        with pytest.raises(ServerError) as caught:
+            await fail_within()
+        await limits.concluded(task, verdict_of(task, REFUSED))
+        await limits.concluded(task, verdict_of(task))
+        await limits.issued([task.identifier])
+
+    assert caught.value is refused
+    assert [entry["event"] for entry in logs] == [
+        "limit_not_given_back",
+        "validation_not_counted",
+        "validation_not_counted",
+        "issued_names_not_recorded",
+    ]
+
+
+async def test_what_may_have_come_about_stays_taken(database: Database) -> None:
+    limits = LimitUseCases(Limits(database), None, rules({LimitKind.NEW_ACCOUNTS_PER_ADDRESS: ONE}))
+
+    with pytest.raises(DatabaseUnavailable):
+        async with limits.new_account("192.0.2.1"):
+            raise DatabaseUnavailable("the answer was lost")
+    with pytest.raises(ServerError) as caught:
+        async with limits.new_account("192.0.2.1"):
+            pass
+
+    assert caught.value.kind is ErrorKind.RATE_LIMITED
