@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from storage.embedded import find_running
 
 _START_SECONDS = 90
 _STOP_SECONDS = 30
+_given_ports: set[int] = set()
 
 
 class ServerFailed(Exception):
@@ -29,10 +31,18 @@ class ServerFailed(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A TCP port of loopback that nobody uses, given once; none that outgoing connections take
+    for themselves (from 32768 on, on Linux), so that it stays free until it is listened on."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        if port in _given_ports:
+            continue
+        _given_ports.add(port)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 

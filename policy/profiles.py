@@ -37,6 +37,10 @@ _TLS_KEY_USAGES: Mapping[str, frozenset[str]] = MappingProxyType(
         "rsa": frozenset({DIGITAL_SIGNATURE, KEY_ENCIPHERMENT}),
     }
 )
+# All that the server knows: which are offered is the installation's to say.
+_CHALLENGE_TYPES = frozenset(
+    {"http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01"}
+)
 
 
 class CommonName(enum.StrEnum):
@@ -95,7 +99,7 @@ class Profile:
     maximum_identifiers: int = 100
     policies: tuple[str, ...] = ()
     keys: KeyRules = field(default_factory=KeyRules)
-    challenge_types: frozenset[str] = frozenset({"http-01", "dns-01", "tls-alpn-01"})
+    challenge_types: frozenset[str] = _CHALLENGE_TYPES
     allows_must_staple: bool = False
     extensions: tuple[ExtraExtension, ...] = ()
     issuer: str | None = None

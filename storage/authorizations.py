@@ -84,7 +84,8 @@ _UNLESS_ADOPTED_MEANWHILE = """
 """
 # Decides the races between two results, between the results of two challenges of one
 # authorization, and between the authorizations of one order: each UPDATE sees the newest version
-# of its row, and the counter of the order is lowered once per authorization.
+# of its row, and the counter of the order is lowered once per authorization. Other orders may rely
+# on the proof for the shorter time $10.
 _CONCLUDE = f"""
     WITH ended AS (
         UPDATE validations SET status = $4, ended_at = $5, error = $6, evidence = $7
@@ -109,7 +110,8 @@ _CONCLUDE = f"""
     ), proven AS (
         INSERT INTO proven_names
             (account_id, identifier, wildcard, authorization_id, expires_at, method)
-        SELECT account_id, identifier, wildcard, id, expires_at, $2 FROM moved WHERE $4 = 'valid'
+        SELECT account_id, identifier, wildcard, id, least(expires_at, now() + $10::interval), $2
+        FROM moved WHERE $4 = 'valid'
         ON CONFLICT (account_id, identifier, wildcard) DO UPDATE
         SET authorization_id = excluded.authorization_id, expires_at = excluded.expires_at,
             method = excluded.method
@@ -149,6 +151,8 @@ _DEACTIVATE = f"""
     LEFT JOIN authorizations AS a ON a.id = $3 AND a.account_id = caller.id
     LEFT JOIN validations AS v ON v.authorization_id = a.id
 """
+# A resolver's cache may leave a TTL of a second; the client still has to finalize.
+_OWN_ORDER = timedelta(hours=1)
 _DEACTIVATED = Problem(
     kind=ErrorKind.UNAUTHORIZED, detail="An authorization of the order was deactivated."
 )
@@ -254,10 +258,18 @@ class Authorizations:
                     "facts": evidence.facts,
                 }
             ),
-            self._lifetime,
+            self._lifetime_of(verdict),
             problem_json(_order_problem(task, verdict)),
+            verdict.reliance,
         )
         return moved == 1
+
+    def _lifetime_of(self, verdict: Verdict) -> timedelta:
+        """How long the authorization is valid: where the proof is short-lived, long enough for the
+        order that it was made for."""
+        if verdict.reliance is None:
+            return self._lifetime
+        return min(self._lifetime, max(verdict.reliance, _OWN_ORDER))
 
     async def deactivate(
         self, caller: Caller, authorization_id: AuthorizationId

@@ -227,6 +227,57 @@ TXT_DIFFERS = Cause(
     next_step="Publish the expected value, without quotes or spaces, as a record of its own.",
 )
 
+ACCOUNT_TXT_NAME_MISSING = Cause(
+    code="account_txt_name_missing",
+    kind=ErrorKind.DNS,
+    seen="The name {name}, made for the account {account}, does not exist in DNS (NXDOMAIN).",
+    likely="The TXT record isn't published yet, or under another account's label.",
+    next_step="Publish the TXT record {expected} there and wait until all name servers have it.",
+)
+ACCOUNT_TXT_MISSING = Cause(
+    code="account_txt_missing",
+    kind=ErrorKind.INCORRECT_RESPONSE,
+    seen="The name {name}, made for the account {account}, has no TXT record.",
+    likely="The record isn't published yet, or under another account's label.",
+    next_step="Publish the TXT record {expected} there and wait until all name servers have it.",
+)
+PERSIST_ISSUER = Cause(
+    code="persist_issuer",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen='None of the {count} TXT records at {name} names this CA; one is "{record}".',
+    likely="The records are for other CAs, or the domain name before the semicolon is misspelled.",
+    next_step="Publish the TXT record {expected} beside them.",
+)
+PERSIST_MALFORMED = Cause(
+    code="persist_malformed",
+    kind=ErrorKind.MALFORMED,
+    seen='The TXT record "{record}" at {name} is not as RFC 8659, section 4.2, has it.',
+    likely="It lacks accounturi, has a parameter twice, a persistUntil that is no UNIX time, or a "
+    "semicolon at its end.",
+    next_step="Replace it by the TXT record {expected}.",
+)
+PERSIST_ACCOUNT = Cause(
+    code="persist_account",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen='The TXT record "{record}" at {name} is for another account.',
+    likely="The client got a new account, or uses another one.",
+    next_step="Publish the TXT record {expected} beside it, or instead of it.",
+)
+PERSIST_EXPIRED = Cause(
+    code="persist_expired",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen='The TXT record "{record}" at {name} is over: its persistUntil has passed.',
+    likely="It was not renewed in time.",
+    next_step="Replace it by the TXT record {expected}, with a later persistUntil or without one.",
+)
+PERSIST_POLICY = Cause(
+    code="persist_policy",
+    kind=ErrorKind.UNAUTHORIZED,
+    seen='The TXT record "{record}" at {name} is for that one name, without the policy wildcard.',
+    likely="A wildcard, or a name below, needs policy=wildcard in the record.",
+    next_step="Replace it by the TXT record {expected}.",
+)
+
 CAA_FORBIDDEN = Cause(
     code="caa_forbidden",
     kind=ErrorKind.CAA,
@@ -385,7 +436,7 @@ WILDCARD_NEEDS_DNS = Cause(
     kind=ErrorKind.UNAUTHORIZED,
     seen="A wildcard name can't be proven by {type}.",
     likely="",
-    next_step="Use dns-01.",
+    next_step="Use dns-01, or another challenge of the DNS.",
 )
 IDENTIFIER_UNSUITED = Cause(
     code="identifier_unsuited",

@@ -34,8 +34,11 @@ _DNS_STEPS = frozenset({"query"})
 class Validator(Protocol):
     """One challenge type."""
 
-    async def prove(self, task: ValidationTask, trace: Trace) -> None:
-        """Returns when control is proven; raises ValidationFailure when it is not."""
+    async def prove(self, task: ValidationTask, trace: Trace) -> timedelta | None:
+        """Returns when control is proven; raises ValidationFailure when it is not.
+
+        What it returns is how long the proof may be relied on, None for no bound of its own.
+        """
         ...
 
 
@@ -64,6 +67,7 @@ class _Run:
     traces: list[Trace] = field(default_factory=list)
     failure: ValidationFailure | None = None
     is_proven: bool = False
+    reliance: timedelta | None = None
     caa: dict[str, Any] | None = None
     defect: str | None = None
 
@@ -137,7 +141,7 @@ class Validators:
             trace = Trace()
             run.traces.append(trace)
             try:
-                await validator.prove(task, trace)
+                run.reliance = await validator.prove(task, trace)
                 await self._check_caa(task, trace, run)
             except ValidationFailure as failure:
                 run.failure = failure
@@ -187,6 +191,7 @@ class Validators:
             problem = run.failure.as_problem()
         return Verdict(
             problem=problem,
+            reliance=run.reliance,
             evidence=Evidence(
                 method=task.type,
                 perspective=self._perspective,

@@ -85,10 +85,11 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRecords:
-    """The TXT records of a name, each with its strings joined."""
+    """The TXT records of a name, each with its strings joined; ``ttl`` is the least, in seconds."""
 
     name: str
     values: tuple[bytes, ...]
+    ttl: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,9 @@ class Resolver:
         found = await self._look_up(name, RecordType.TXT, trace)
         values = [record.value for record in found]
         return TextRecords(
-            name=name, values=tuple(value for value in values if isinstance(value, bytes))
+            name=name,
+            values=tuple(value for value in values if isinstance(value, bytes)),
+            ttl=min(record.ttl for record in found),
         )
 
     async def caa(self, name: str, trace: Trace) -> CaaRecords:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from acme_server.acme.gate import Gate
@@ -40,11 +41,13 @@ class AuthorizationResources:
         authorizations: AuthorizationUseCases,
         preauthorizations: PreauthorizationUseCases,
         urls: Urls,
+        issuer_names: Sequence[str],
     ) -> None:
         self._gate = gate
         self._authorizations = authorizations
         self._preauthorizations = preauthorizations
         self._urls = urls
+        self._issuer_names = issuer_names
 
     async def new_authorization(self, request: Request) -> Response:
         """RFC 8555, section 7.4.1: 201 for a new authorization, 200 for one that there was."""
@@ -81,14 +84,15 @@ class AuthorizationResources:
     def _show(
         self, authorization: Authorization, status: HTTPStatus, *headers: tuple[str, str]
     ) -> Response:
-        response = json_response(status, render_authorization(authorization, self._urls), *headers)
+        document = render_authorization(authorization, self._urls, self._issuer_names)
+        response = json_response(status, document, *headers)
         if authorization.status is AuthorizationStatus.PENDING:
             response.headers.append(_RETRY_AFTER)
         return response
 
     def _show_challenge(self, authorization: Authorization, challenge: Challenge) -> Response:
         up = f'<{self._urls.authorization(authorization.id)}>;rel="up"'
-        document = render_challenge(authorization, challenge, self._urls)
+        document = render_challenge(authorization, challenge, self._urls, self._issuer_names)
         response = json_response(HTTPStatus.OK, document, ("Link", up))
         if authorization.status is AuthorizationStatus.PENDING and challenge.status in _MAY_CHANGE:
             response.headers.append(_RETRY_AFTER)

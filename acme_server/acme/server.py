@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from acme_server.acme.accounts import AccountResources
@@ -63,6 +63,7 @@ class AcmeFrontEnd:
         key_changes: KeyChangeUseCases,
         nonces: NonceUseCases,
         check_key: Callable[[AccountKey], None] = check_account_key,
+        issuer_names: Sequence[str] = (),
     ) -> None:
         self._urls = urls
         self._terms = meta.terms_of_service
@@ -73,7 +74,7 @@ class AcmeFrontEnd:
         self._accounts = AccountResources(self._gate, accounts, orders, urls, self._terms)
         self._orders = OrderResources(self._gate, orders, issuance, urls)
         self._authorizations = AuthorizationResources(
-            self._gate, authorizations, preauthorizations, urls
+            self._gate, authorizations, preauthorizations, urls, issuer_names
         )
         self._certificates = CertificateResources(self._gate, certificates, urls)
         self._revocations = RevocationResources(self._gate, revocations)

@@ -195,14 +195,17 @@ def render_order(order: Order, urls: Urls) -> dict[str, Any]:
     return document
 
 
-def render_authorization(authorization: Authorization, urls: Urls) -> dict[str, Any]:
+def render_authorization(
+    authorization: Authorization, urls: Urls, issuer_names: Sequence[str]
+) -> dict[str, Any]:
     """RFC 8555, section 7.1.4. Once one challenge has decided, it is the only one shown."""
     document: dict[str, Any] = {
         "status": authorization.status.value,
         "expires": render_time(authorization.expires_at),
         "identifier": _render_identifier(authorization.identifier),
         "challenges": [
-            render_challenge(authorization, challenge, urls) for challenge in _shown(authorization)
+            render_challenge(authorization, challenge, urls, issuer_names)
+            for challenge in _shown(authorization)
         ],
     }
     if authorization.wildcard:
@@ -211,15 +214,19 @@ def render_authorization(authorization: Authorization, urls: Urls) -> dict[str, 
 
 
 def render_challenge(
-    authorization: Authorization, challenge: Challenge, urls: Urls
+    authorization: Authorization, challenge: Challenge, urls: Urls, issuer_names: Sequence[str]
 ) -> dict[str, Any]:
-    """RFC 8555, section 8."""
+    """RFC 8555, section 8. ``issuer_names`` are for dns-persist-01, which has no token
+    (draft-ietf-acme-dns-persist, "Challenge Object")."""
     document: dict[str, Any] = {
         "type": challenge.type,
         "url": urls.challenge(authorization.id, challenge.type),
         "status": challenge.status.value,
-        "token": challenge.token,
     }
+    if challenge.type == "dns-persist-01":
+        document["issuer-domain-names"] = issuer_names
+    else:
+        document["token"] = challenge.token
     if challenge.validated_at is not None:
         document["validated"] = render_time(challenge.validated_at)
     if challenge.error is not None:

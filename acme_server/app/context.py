@@ -12,6 +12,7 @@ from acme_server.app.lookups import build_resolver, caa_of_orders, caa_of_valida
 from acme_server.config.profiles import offered_profiles
 from acme_server.config.settings import Settings
 from acme_server.config.values import NetworkPolicyMode
+from acme_server.web.urls import Urls
 from acme_server.workflow.authority import Authority, Installation
 from acme_server.workflow.blockedkeys import BlockedKeys
 from acme_server.workflow.clock import SystemClock
@@ -28,9 +29,12 @@ from storage.pool import Database
 from storage.secrets import SealedSecrets
 from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
 from validators.dns01 import Dns01Validator
+from validators.dnsaccount01 import DnsAccount01Validator
+from validators.dnspersist01 import DnsPersist01Validator
 from validators.http01 import Http01Validator, HttpSettings
 from validators.network import Dialer
-from validators.registry import PASSING, RetrySettings, Validators
+from validators.registry import PASSING, RetrySettings, Validator, Validators
+from validators.resolver import Resolver
 from validators.scheduling import LoadSettings
 from validators.sockets import Sockets
 from validators.tlsalpn01 import TlsAlpn01Validator
@@ -160,8 +164,8 @@ def build_validators(settings: Settings) -> Validators:
     return Validators(
         {
             "http-01": Http01Validator(dialer, http),
-            "dns-01": Dns01Validator(resolver),
             "tls-alpn-01": TlsAlpn01Validator(dialer, validation.tls_port),
+            **_dns_validators(settings, resolver),
         },
         deadline=validation.deadline,
         retries=RetrySettings(
@@ -176,6 +180,20 @@ def build_validators(settings: Settings) -> Validators:
         ),
         caa=caa_of_validations(settings, resolver),
     )
+
+
+def _dns_validators(settings: Settings, resolver: Resolver) -> dict[str, Validator]:
+    """Those that read TXT records; dns-persist-01 only where this CA has a name."""
+    account_url = Urls(settings.server.external_url).account
+    found: dict[str, Validator] = {
+        "dns-01": Dns01Validator(resolver),
+        "dns-account-01": DnsAccount01Validator(resolver, account_url),
+    }
+    if issuers := settings.acme.persist_issuers:
+        found["dns-persist-01"] = DnsPersist01Validator(
+            resolver, issuers=issuers, account_url=account_url
+        )
+    return found
 
 
 def _network_policy(settings: Settings) -> NetworkPolicy:

@@ -198,6 +198,7 @@ def _acme_front_end(
     )
     return AcmeFrontEnd(
         urls=Urls(settings.server.external_url),
+        issuer_names=acme.persist_issuers,
         meta=DirectoryMeta(
             terms_of_service=acme.terms_of_service,
             website=acme.website,

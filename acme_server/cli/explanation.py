@@ -89,16 +89,18 @@ def _validations(
             continue
         meaning = {} if validation.problem is None else explain_problem(validation.problem)
         yield validation_document(validation) | {
-            "target": _target(authorization, validation.type, ports),
+            "target": _target(authorization, validation, ports),
             "expected": _expected(report, authorization, validation),
             "addresses": _addresses(validation),
             **meaning,
         }
 
 
-def _target(authorization: Authorization, kind: str, ports: tuple[int, int]) -> str:
-    """Where control is to be shown (RFC 8555, 8.3 and 8.4; RFC 8737, 3)."""
-    name = authorization.identifier.value
+def _target(
+    authorization: Authorization, validation: RecordedValidation, ports: tuple[int, int]
+) -> str:
+    """Where control is to be shown (RFC 8555, 8.3 and 8.4; RFC 8737, 3; the drafts)."""
+    kind, name = validation.type, authorization.identifier.value
     host = f"[{name}]" if ":" in name else name
     http_port, tls_port = ports
     if kind == "http-01":
@@ -107,16 +109,21 @@ def _target(authorization: Authorization, kind: str, ports: tuple[int, int]) -> 
         return f"http://{place}/.well-known/acme-challenge/{token}"
     if kind == "dns-01":
         return f"TXT _acme-challenge.{name}"
+    if kind == "dns-account-01":
+        labelled = [step for step in _steps(validation.evidence) if step.get("step") == "label"]
+        return f"TXT {labelled[0].get('name') if labelled else name}"
+    if kind == "dns-persist-01":
+        return f"TXT _validation-persist.{name}"
     return f"{host}:{tls_port}, ALPN acme-tls/1"
 
 
 def _expected(
     report: OrderReport, authorization: Authorization, validation: RecordedValidation
 ) -> str | None:
-    if report.account is None:
+    if report.account is None or validation.type == "dns-persist-01":
         return None
     token, thumbprint = authorization.challenges[0].token, report.account.thumbprint
-    if validation.type == "dns-01":
+    if validation.type in ("dns-01", "dns-account-01"):
         return expected_txt(token, thumbprint)
     return key_authorization(token, thumbprint)
 

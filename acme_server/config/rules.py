@@ -12,7 +12,14 @@ from acme_server.config.addresses import host_of, is_local
 from acme_server.config.kinds import render_duration
 from acme_server.config.profiles import all_profiles, profile_faults
 from acme_server.config.settings import Settings
-from acme_server.config.values import AutoMasterKey, CaaMode, DnssecMode, Endpoint, TlsMode
+from acme_server.config.values import (
+    AutoMasterKey,
+    CaaMode,
+    ChallengeType,
+    DnssecMode,
+    Endpoint,
+    TlsMode,
+)
 from policy.profiles import Profile
 from policy.registereddomains import registered_domain
 
@@ -91,6 +98,30 @@ def _caa(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
             ("validation.caa", "acme.caa_identities"),
             "enforce needs acme.caa_identities: the names that domains put into their CAA records "
             "for this CA, such as [ca.example.org]; without one, every CAA record would forbid",
+        )
+
+
+def _persist(settings: Settings, given: AbstractSet[str]) -> Iterator[Finding]:
+    """draft-ietf-acme-dns-persist, "Challenge Object"."""
+    acme = settings.acme
+    if len(acme.issuer_domain_names) > _MAX_ISSUERS:
+        yield Finding(
+            ("acme.issuer_domain_names",),
+            f"has more than {_MAX_ISSUERS} names; clients refuse that",
+        )
+    if ChallengeType.DNS_PERSIST_01 not in acme.challenge_types:
+        return
+    if not acme.persist_issuers:
+        yield Finding(
+            ("acme.challenge_types", "acme.caa_identities", "acme.issuer_domain_names"),
+            "dns-persist-01 needs acme.caa_identities or acme.issuer_domain_names: the names that "
+            "domains put into their records for this CA, such as [ca.example.org]",
+        )
+    elif not acme.issuer_domain_names and len(acme.caa_identities) > _MAX_ISSUERS:
+        yield Finding(
+            ("acme.caa_identities", "acme.challenge_types", "acme.issuer_domain_names"),
+            f"dns-persist-01 takes at most {_MAX_ISSUERS} names; set acme.issuer_domain_names to "
+            "some of them",
         )
 
 
@@ -207,6 +238,7 @@ def _concurrency(settings: Settings, given: AbstractSet[str]) -> Iterator[Findin
         )
 
 
+_MAX_ISSUERS = 10
 # A lock that is waited for must fail by its own timeout, which says more.
 _SHORTER_THAN = (
     ("validation.connect_timeout", "validation.deadline"),
@@ -224,6 +256,7 @@ _RULES: tuple[Callable[[Settings, AbstractSet[str]], Iterator[Finding]], ...] = 
     _master_key,
     _owner_url,
     _caa,
+    _persist,
     _dnssec,
     _names,
     _limits,

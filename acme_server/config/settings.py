@@ -254,6 +254,13 @@ class AcmeSettings:
         (),
         live=True,
     )
+    issuer_domain_names: tuple[str, ...] = setting(
+        Listed(DomainName()),
+        "The names that stand for this CA in the records of dns-persist-01, at most 10.",
+        (),
+        live=True,
+        derived="`caa_identities`",
+    )
     external_account_required: bool = setting(
         Boolean(),
         "Whether new accounts need a key of `acme-server eab create`.",
@@ -307,10 +314,16 @@ class AcmeSettings:
     )
     challenge_types: tuple[ChallengeType, ...] = setting(
         Listed(Word(ChallengeType), is_filled=True),
-        "The ways to prove control that are offered.",
-        tuple(ChallengeType),
+        "The ways to prove control that are offered. `dns-persist-01` needs "
+        "`acme.caa_identities` or `acme.issuer_domain_names`.",
+        (ChallengeType.HTTP_01, ChallengeType.DNS_01, ChallengeType.TLS_ALPN_01),
         live=True,
     )
+
+    @property
+    def persist_issuers(self) -> tuple[str, ...]:
+        """The names that stand for this CA in the records of dns-persist-01."""
+        return self.issuer_domain_names or self.caa_identities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

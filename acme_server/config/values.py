@@ -148,11 +148,13 @@ class CaaMode(enum.StrEnum):
 
 
 class ChallengeType(enum.StrEnum):
-    """The ways to prove control that are served."""
+    """The ways to prove control that can be served."""
 
     HTTP_01 = "http-01"
     DNS_01 = "dns-01"
     TLS_ALPN_01 = "tls-alpn-01"
+    DNS_ACCOUNT_01 = "dns-account-01"
+    DNS_PERSIST_01 = "dns-persist-01"
 
 
 class KeyType(enum.StrEnum):

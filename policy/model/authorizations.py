@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from policy.model.errors import Problem
@@ -109,10 +109,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How a validation ended: ``problem`` is None exactly when control was proven."""
+    """How a validation ended: ``problem`` is None exactly when control was proven.
+
+    ``reliance`` is how long other orders may rely on the proof, None where the proof itself sets
+    no bound.
+    """
 
     problem: Problem | None
     evidence: Evidence
+    reliance: timedelta | None = None
 
     @property
     def is_valid(self) -> bool:

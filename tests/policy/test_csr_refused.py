@@ -162,9 +162,9 @@ REFUSED = {
         "more than one common name",
     ),
     "an empty common name": (write_csr(SAN, subject=[common_name(b"")]), "no DNS name"),
-    "an address as common name": (
-        write_csr(names((csrs.IP, bytes((192, 0, 2, 1)))), subject=[common_name(b"192.0.2.1")]),
-        "read as an address",
+    "another address as common name": (
+        write_csr(names((csrs.IP, bytes((192, 0, 2, 1)))), subject=[common_name(b"192.0.2.2")]),
+        "its common name is none of its subject alternative names",
     ),
     "a common name with NUL": (
         write_csr(SAN, subject=[common_name(b"www.example.com\x00.evil.com")]),

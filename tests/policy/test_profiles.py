@@ -37,7 +37,7 @@ CHANGES: dict[str, Any] = {
     "key_usages": {"ec": frozenset({"digital_signature"}), "rsa": frozenset()},
     "extended_key_usages": ("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"),
     "common_name": CommonName.FIRST_NAME,
-    "identifier_types": frozenset(IdentifierType),
+    "identifier_types": frozenset({IdentifierType.DNS}),
     "maximum_identifiers": 99,
     "policies": ("2.23.140.1.2.1",),
     "keys": KeyRules(min_rsa_bits=3072),

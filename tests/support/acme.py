@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -474,6 +474,7 @@ async def serve_house(
     terms: str | None = None,
     requires_binding: bool = False,
     check_key: Callable[[AccountKey], None] = check_account_key,
+    issuer_names: Sequence[str] = (),
 ) -> AsyncIterator[AcmeServed]:
     """Run the front end over the use cases on a database; several times makes several workers."""
     nonces = NonceUseCases(NonceLedger(house.database), NonceSeal(bytes(32)))
@@ -500,6 +501,7 @@ async def serve_house(
         key_changes=KeyChangeUseCases(KeyChanges(house.database), accounts),
         nonces=nonces,
         check_key=check_key,
+        issuer_names=issuer_names,
     )
     edge, port = await _listen(front_end)
     served = AcmeServed(edge, port, urls)

@@ -15,6 +15,8 @@ from policy.model.ids import AccountId, AuthorizationId
 from validators.addresses import Endpoint, NetworkMode, NetworkPolicy
 from validators.caa import CaaChecker
 from validators.dns01 import Dns01Validator
+from validators.dnsaccount01 import DnsAccount01Validator
+from validators.dnspersist01 import DnsPersist01Validator
 from validators.http01 import Http01Validator, HttpSettings
 from validators.keyauth import key_authorization
 from validators.nameservers import ResolverTrust, Server
@@ -34,6 +36,7 @@ NAME = "www.example.test"
 PATIENT = timedelta(seconds=20)
 SHORT = timedelta(milliseconds=150)
 CAA_IDENTITY = "ca.example"
+ISSUERS = ("authority.example", "ca.example")
 
 
 def account_url(account_id: AccountId) -> str:
@@ -130,6 +133,10 @@ class Lab:
             {
                 "http-01": Http01Validator(dialer, http),
                 "dns-01": Dns01Validator(resolver),
+                "dns-account-01": DnsAccount01Validator(resolver, self.account_url),
+                "dns-persist-01": DnsPersist01Validator(
+                    resolver, issuers=ISSUERS, account_url=self.account_url
+                ),
                 "tls-alpn-01": TlsAlpn01Validator(dialer, self.tls_port),
             },
             deadline=self.deadline,

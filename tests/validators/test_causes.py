@@ -21,6 +21,7 @@ VALUES: dict[str, object] = {
     "url": "u" * 200,
     "reason": "r" * 100,
     "expected": "e" * 87,
+    "account": "https://acme.example.org/acme/account/" + "a" * 22,
     "first": "f" * 100,
     "seconds": 10.0,
     "status": 404,

@@ -97,7 +97,7 @@ def test_completion_offers_the_verbs_of_a_noun() -> None:
         }
     )
 
-    assert result.stdout.split() == ["plain,list", "plain,show"]
+    assert result.stdout.split() == ["plain,list", "plain,revoke", "plain,show"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -190,6 +190,7 @@ def test_no_command_works_with_a_faulty_configuration(run: Run, path: tuple[str,
         ("account", "show"): ["A" * 22],
         ("account", "unpause"): ["A" * 22],
         ("certificate", "show"): ["ab"],
+        ("certificate", "revoke"): ["ab", "--reason", "superseded"],
         ("order", "explain"): ["A" * 22],
         ("profile", "show"): ["tls_server"],
         ("eab", "revoke"): ["A" * 22],

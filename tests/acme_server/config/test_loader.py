@@ -132,6 +132,10 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(refuse: Refuse) ->
         ("acme: {challenge_types: []}", "1:25: acme.challenge_types: must not be empty"),
         ("acme: {challenge_types: [dns-01, dns-01]}", "1:34: acme.challenge_types: dns-01 stands"),
         ("acme: {challenge_types: [dns-02]}", '1:26: acme.challenge_types: "dns-02" is not one'),
+        (
+            "acme: {issuer_domain_names: [ca.example.]}",
+            '1:30: acme.issuer_domain_names: "ca.example."',
+        ),
         ("acme: {challenge_types: [~]}", "1:26: acme.challenge_types: has no value"),
         ("ca: {name: 2024}", "1:12: ca.name: is a text, but YAML takes 2024 for something else;"),
         ("ca: {name: no}", "1:12: ca.name: is a text, but YAML takes no for something else;"),

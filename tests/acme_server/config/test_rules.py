@@ -11,6 +11,7 @@ from acme_server.config.settings import Settings
 Load = Callable[..., Settings]
 Refuse = Callable[..., list[str]]
 
+_ELEVEN = "[" + ", ".join(f"{letter}.example" for letter in "abcdefghijk") + "]"
 _EXTERNAL = "database: {url: postgresql://app:pw@db/acme}\n"
 
 
@@ -57,6 +58,18 @@ _EXTERNAL = "database: {url: postgresql://app:pw@db/acme}\n"
         (
             "validation: {caa: enforce}",
             "1:14: validation.caa: enforce needs acme.caa_identities: the names that domains",
+        ),
+        (
+            "acme: {challenge_types: [dns-persist-01]}",
+            "1:8: acme.challenge_types: dns-persist-01 needs acme.caa_identities or",
+        ),
+        (
+            f"acme: {{challenge_types: [dns-01, dns-persist-01], caa_identities: {_ELEVEN}}}",
+            "1:51: acme.caa_identities: dns-persist-01 takes at most 10 names; set acme.issuer_dom",
+        ),
+        (
+            f"acme: {{issuer_domain_names: {_ELEVEN}}}",
+            "1:8: acme.issuer_domain_names: has more than 10 names; clients refuse that",
         ),
         (
             "acme: {allowed_names: [a.example], denied_names: [a.example, b.a.example]}",
@@ -114,6 +127,13 @@ def test_contradiction_is_refused_at_the_setting_to_change(
         "secrets: {master_key: 'env:KEY'}",
         "validation: {caa: enforce}\nacme: {caa_identities: [ca.example]}",
         "validation: {caa: advisory}",
+        "acme: {challenge_types: [dns-persist-01], caa_identities: [ca.example]}",
+        "acme: {challenge_types: [dns-persist-01], issuer_domain_names: [ca.example]}",
+        f"acme: {{challenge_types: [dns-01, dns-account-01], caa_identities: {_ELEVEN}}}",
+        (
+            "acme: {challenge_types: [dns-persist-01], issuer_domain_names: [a.example], "
+            f"caa_identities: {_ELEVEN}}}"
+        ),
         "validation: {caa: off}",
         "validation: {dnssec: resolver, resolvers: [127.0.0.1, '[::1]:5353', 'tls://9.9.9.9']}",
         "validation: {dnssec: off, resolvers: [10.0.0.53]}",

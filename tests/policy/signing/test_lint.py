@@ -181,7 +181,15 @@ BAD_TEMPLATES = {
         template_for(dns(*(f"a{number}.example.com" for number in range(101)))),
         "more names than the profile allows",
     ),
-    "an address": (template_for(ip("192.0.2.1")), "type that the profile does not allow"),
+    "an address": (
+        template_for(
+            ip("192.0.2.1"),
+            profile=dataclasses.replace(
+                TLS_SERVER, identifier_types=frozenset({IdentifierType.DNS})
+            ),
+        ),
+        "type that the profile does not allow",
+    ),
     "a name in upper case": (template_for(dns("WWW.example.com")), "preferred syntax"),
     "a name with a dot at the end": (template_for(dns("www.example.com.")), "preferred syntax"),
     "a name with NUL": (template_for(dns("www.example.com\x00")), "preferred syntax"),
