@@ -191,7 +191,7 @@ async def test_accounts_that_want_one_key_at_once_have_one_winner(house: House) 
         {"account": 1},
         {"oldKey": ...},
         {"oldKey": "x"},
-        {"oldKey": ClientKey.generate().jwk},
+        pytest.param({"oldKey": ClientKey.generate().jwk}, id="another key"),
         {"crit": ["b64"]},
     ],
     ids=str,
