@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,10 +147,11 @@ def test_generated_stage_passes_on_what_it_wrote(documents: Checkout) -> None:
     page = documents.root / "docs/architecture.md"
     current = page.read_text()
     page.write_text(current.replace("    pending --> ready\n", ""))
-    documents.run(["python3", ".ci/generated.py", "--write"])
+    written = documents.run([sys.executable, ".ci/generated.py", "--write"])
 
     result = documents.check("generated")
 
+    assert written.returncode == 0, written.stderr
     assert result.returncode == 0, result.stdout
     assert page.read_text() == current
 

@@ -439,7 +439,9 @@ class AcmeClient:
 
 @contextlib.asynccontextmanager
 async def serve_acme(
-    meta: DirectoryMeta | None = None, external_url: str = EXTERNAL_URL
+    meta: DirectoryMeta | None = None,
+    external_url: str = EXTERNAL_URL,
+    check_key: Callable[[AccountKey], None] = check_account_key,
 ) -> AsyncIterator[FakeServed]:
     """Run the front end over fakes for the length of a test."""
     fakes = Fakes()
@@ -452,6 +454,7 @@ async def serve_acme(
         accounts=cast("Any", fakes.accounts),
         orders=cast("Any", fakes.orders),
         authorizations=cast("Any", fakes.authorizations),
+        check_key=check_key,
         preauthorizations=cast("Any", fakes.authorizations),
         issuance=cast("Any", fakes.orders),
         certificates=cast("Any", fakes.certificates),

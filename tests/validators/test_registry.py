@@ -89,7 +89,7 @@ async def test_the_evidence_names_method_perspective_and_times() -> None:
 @pytest.mark.parametrize("cause", causes.CAUSES.values(), ids=causes.CAUSES)
 async def test_only_transient_failures_are_tried_again(cause: Cause) -> None:
     values = {"reason": "r", "expected": "e", "first": "f", "status": 1, "count": 1, "limit": 1}
-    values |= {"record": "r", "publish": "p", "method": "m"}
+    values |= {"record": "r", "publish": "p", "method": "m", "account": "a"}
 
     class Failing(Scripted):
         async def prove(self, task: ValidationTask, trace: Trace) -> None:

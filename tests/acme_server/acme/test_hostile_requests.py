@@ -671,9 +671,7 @@ async def test_w041_any_user_agent_is_served(agent: str) -> None:
     assert reply.status == 200
 
 
-async def test_k023_what_policy_refuses_is_refused_after_the_signature(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_k023_what_policy_refuses_is_refused_after_the_signature() -> None:
     """A weak key is judged only for who has it."""
     judged: list[object] = []
 
@@ -681,8 +679,7 @@ async def test_k023_what_policy_refuses_is_refused_after_the_signature(
         judged.append(key)
         raise ServerError(ErrorKind.BAD_PUBLIC_KEY, "Weak.")
 
-    monkeypatch.setattr("acme_server.acme.server.check_account_key", refuse)
-    async with serve_acme() as served:
+    async with serve_acme(check_key=refuse) as served:
         client = await served.client()
         url = served.urls.new_account
         jws = client.key.sign(await client.header(url), TERMS)
