@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
 
 import trustme
 
 from support.dns import DnsServer
-from validators.addresses import Endpoint
+from support.targets import Target
 
 NAME = "dns.example.test"
 # From the request (head, body) and the answer to it, what is sent back.
@@ -66,57 +63,28 @@ def ok_http2(head: bytes, body: bytes, answer: bytes) -> bytes:
     )
 
 
-class EncryptedDns:
+class EncryptedDns(Target):
     """``async with EncryptedDns(server, context) as encrypted``: what ``server`` answers, over
     TLS; over HTTPS if there is a ``respond``. ``requests`` are the heads that came."""
 
     def __init__(
         self, server: DnsServer, context: ssl.SSLContext, respond: Respond | None = None
     ) -> None:
-        self._server = server
-        self._context = context
+        super().__init__(self._answer, host="127.0.0.1", tls=context)
+        self._zones = server
         self._respond = respond
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.requests: list[bytes] = []
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it listens."""
-        host, port = self._listener.sockets[0].getsockname()
-        return Endpoint(ip_address(host), port)
-
-    async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        self._listener.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-                await self._answer(reader, writer)
-        finally:
-            writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._respond is None:
             query = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
-            answers = self._server.answer(query, "tls") or ()
+            answers = self._zones.answer(query, "tls") or ()
             writer.writelines(len(octets).to_bytes(2) + octets for octets in answers)
         else:
             tls = writer.get_extra_info("ssl_object")
             is_http2 = tls.selected_alpn_protocol() == "h2"
             head, body = await (_read_http2(reader) if is_http2 else _read_http1(reader))
             self.requests.append(head)
-            messages: Sequence[bytes] = self._server.answer(body, "https") or ()
+            messages: Sequence[bytes] = self._zones.answer(body, "https") or ()
             writer.writelines(self._respond(head, body, octets) for octets in messages)
         await writer.drain()
         await reader.read()
