@@ -39,8 +39,9 @@ _READ = f"""
     LEFT JOIN validations AS v ON v.authorization_id = a.id AND v.status = 'valid'
     ORDER BY part.position
 """
-# Decides the race between finalize requests: one finds the order ready. The proofs are looked at
-# once more in the same statement, and serial and bytes are durable with the order's move.
+# Decides the race between finalize requests: one finds the order ready. The proofs and the key are
+# looked at once more in the same statement, since what was read may be seconds old; serial and
+# bytes are durable with the order's move.
 _CLAIM = f"""
     WITH {CALLER}, claimed AS (
         UPDATE orders AS o SET status = 'processing', certificate_id = $4
@@ -52,6 +53,8 @@ _CLAIM = f"""
                 LEFT JOIN authorizations AS a ON a.id = part.id
                 WHERE a.status IS DISTINCT FROM 'valid' OR a.expires_at <= now()
             )
+            AND NOT EXISTS (SELECT FROM accounts WHERE thumbprint = $17)
+            AND NOT EXISTS (SELECT FROM blocked_keys WHERE thumbprint = $17)
         RETURNING o.id, o.account_id
     ), numbered AS (
         INSERT INTO serials (serial, certificate_id) SELECT $5, $4 FROM claimed
@@ -172,12 +175,14 @@ class Issuances:
         caller: Caller,
         order_id: OrderId,
         reservation: Reservation,
+        thumbprint: bytes,
         *,
         owner: str,
         lease: timedelta,
     ) -> bool:
         """Commit the reservation with the order's move to processing; False if the order is not
-        ready or a proof no longer holds. Others recover it when ``lease`` is over.
+        ready, a proof no longer holds, or the key with this ``thumbprint`` is an account's or
+        blocked by now. Others recover the reservation when ``lease`` is over.
 
         Raises SerialTaken, CallerStale.
         """
@@ -200,6 +205,7 @@ class Issuances:
                 reservation.tbs,
                 owner,
                 lease,
+                thumbprint,
             )
         except asyncpg.UniqueViolationError as error:
             raise SerialTaken(reservation.serial.hex()) from error

@@ -22,13 +22,17 @@ from policy.model.identifiers import Identifier, IdentifierType
 from policy.model.ids import AccountId
 from storage.caachecks import CaaCheck, CaaChecks
 from validators.caa import CaaOutcome
+from validators.sockets import SocketsExhausted
 from validators.trace import Trace
 
 _log = structlog.get_logger()
 
 # What the Baseline Requirements, section 3.2.2.8, allow at least.
 CHECK_LIFETIME = timedelta(hours=8)
-_CONCURRENCY = 10
+# Of this process: names looked up at once, and orders whose check nobody waits for.
+_CONCURRENCY = 32
+_MOST_ADVISORY = 100
+_BUSY_RETRY_SECONDS = 10
 
 
 class NameChecker(Protocol):
@@ -75,6 +79,7 @@ class CaaUseCases:
         self._clock = clock
         self._is_enforced = is_enforced
         self._patience = patience.total_seconds()
+        self._turns = asyncio.Semaphore(_CONCURRENCY)
         self._running: set[asyncio.Task[None]] = set()
 
     async def check(
@@ -85,7 +90,8 @@ class CaaUseCases:
     ) -> None:
         """Look the stale names up again. Unless enforced, that is not waited for.
 
-        Raises ServerError: CAA for what records forbid, DNS for lookups that failed.
+        Raises ServerError: CAA for what records forbid, DNS for lookups that failed, UNAVAILABLE
+        without sockets for them.
         """
         names = [
             _Name(identifier, _covering(identifier, authorizations))
@@ -95,9 +101,7 @@ class CaaUseCases:
         if self._is_enforced:
             await self._enforce(caller, names)
         elif stale := [name for name in names if not self._is_validation_fresh(name)]:
-            task = asyncio.get_running_loop().create_task(self._advise(caller, stale))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._advise_later(caller, stale)
 
     async def drain(self, grace: float) -> None:
         """Wait up to ``grace`` seconds for checks that nobody waits for."""
@@ -119,35 +123,50 @@ class CaaUseCases:
                 f"The CAA records of the names were not all found within {self._patience:g} s. "
                 "Check that their name servers answer, and finalize the order again.",
             ) from None
+        except SocketsExhausted:
+            raise ServerError(
+                ErrorKind.UNAVAILABLE,
+                "Too many lookups are under way; finalize the order again a little later.",
+                retry_after=_BUSY_RETRY_SECONDS,
+            ) from None
         if problems:
             raise _refusal(problems, len(names))
+
+    def _advise_later(self, caller: Caller, stale: list[_Name]) -> None:
+        if len(self._running) >= _MOST_ADVISORY:
+            _not_checked(caller, stale, "too many checks are under way")
+            return
+        task = asyncio.get_running_loop().create_task(self._advise(caller, stale))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _advise(self, caller: Caller, stale: list[_Name]) -> None:
         try:
             await self._look_up(caller, stale)
         except TimeoutError:
-            _log.warning("caa_not_checked", account=str(caller.account_id), names=len(stale))
+            _not_checked(caller, stale, "it took too long")
+        except SocketsExhausted as error:
+            _not_checked(caller, stale, str(error))
 
     async def _look_up(self, caller: Caller, stale: list[_Name]) -> list[Problem]:
-        """What is wrong with each of the names. Raises TimeoutError."""
-        turns = asyncio.Semaphore(_CONCURRENCY)
-
-        async def look_up(name: _Name) -> Problem | None:
-            async with turns:
-                return await self._look_up_one(caller, name)
-
-        async with asyncio.timeout(self._patience):
-            outcomes = await asyncio.gather(*map(look_up, stale))
+        """What is wrong with each of the names. Raises TimeoutError, SocketsExhausted."""
+        try:
+            async with asyncio.timeout(self._patience), asyncio.TaskGroup() as group:
+                lookups = [group.create_task(self._look_up_one(caller, name)) for name in stale]
+        except* SocketsExhausted as errors:
+            raise SocketsExhausted("no sockets are left for CAA lookups") from errors
+        outcomes = [lookup.result() for lookup in lookups]
         return [problem for problem in outcomes if problem is not None]
 
     async def _look_up_one(self, caller: Caller, name: _Name) -> Problem | None:
-        outcome = await self._checker.check(
-            name.identifier.base.value,
-            is_wildcard=name.identifier.is_wildcard,
-            account_id=caller.account_id,
-            method=name.method,
-            trace=Trace(),
-        )
+        async with self._turns:
+            outcome = await self._checker.check(
+                name.identifier.base.value,
+                is_wildcard=name.identifier.is_wildcard,
+                account_id=caller.account_id,
+                method=name.method,
+                trace=Trace(),
+            )
         log = _log.info if outcome.failure is None else _log.warning
         log(
             "caa_checked" if outcome.failure is None else "caa_objected",
@@ -206,6 +225,10 @@ def _key(identifier: Identifier) -> tuple[str, bool]:
 
 def _authorization_key(authorization: Authorization) -> tuple[str, bool]:
     return authorization.identifier.value, authorization.wildcard
+
+
+def _not_checked(caller: Caller, names: list[_Name], reason: str) -> None:
+    _log.warning("caa_not_checked", account=str(caller.account_id), names=len(names), reason=reason)
 
 
 def _refusal(problems: list[Problem], count: int) -> ServerError:

@@ -179,9 +179,11 @@ class IssuanceUseCases:
         return len(abandoned)
 
     async def drain(self, grace: float) -> None:
-        """Wait up to ``grace`` seconds for issuances under way."""
+        """Wait up to ``grace`` seconds for issuances and advisory checks under way."""
         if self._running:
             await asyncio.wait(self._running, timeout=grace)
+        if self._caa is not None:
+            await self._caa.drain(grace)
 
     async def _issue(self, caller: Caller, order: Order, request: IssuanceRequest) -> Order:
         issuer = self._authority.for_profile(request.profile)
@@ -205,7 +207,12 @@ class IssuanceUseCases:
             reservation = self._reserve(request, issuer)
             try:
                 if await self._issuances.claim(
-                    caller, order.id, reservation, owner=self._owner, lease=_LEASE
+                    caller,
+                    order.id,
+                    reservation,
+                    jwk_thumbprint(request.csr.key),
+                    owner=self._owner,
+                    lease=_LEASE,
                 ):
                     return reservation
             except SerialTaken:
@@ -213,8 +220,8 @@ class IssuanceUseCases:
                 continue
             raise ServerError(
                 ErrorKind.ORDER_NOT_READY,
-                "The order is no longer ready: another request finalized it, or one of its "
-                "authorizations ended.",
+                "The order is no longer ready: another request finalized it, one of its "
+                "authorizations ended, or its key was refused meanwhile.",
             )
         raise RuntimeError("the random generator repeats serial numbers")
 

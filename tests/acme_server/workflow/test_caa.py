@@ -8,7 +8,7 @@ import dns.rrset
 import pytest
 from structlog.testing import capture_logs
 
-from acme_server.workflow.caa import CaaUseCases
+from acme_server.workflow.caa import CaaUseCases, _Name
 from policy.model.accounts import Caller
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.ids import AccountId
@@ -18,6 +18,8 @@ from support.caa import caa_use_cases, checking_house
 from support.dns import DnsServer, Question, failing, reply, silent, wire
 from support.validation import CAA_IDENTITY, PATIENT, SHORT, Lab, account_url
 from support.workflow import House, build_house
+from validators.caa import CaaOutcome
+from validators.sockets import SocketsExhausted
 
 NOBODY = '0 issue ";"'
 OURS = f'0 issue "{CAA_IDENTITY}"'
@@ -265,3 +267,63 @@ async def test_advisory_checks_of_fresh_validations_cost_nothing(
     await cases.drain(PATIENT.total_seconds())
 
     assert dns_server.asked == []
+
+
+class NoSockets:
+    """A fake for what can't be had on demand: no socket is left for a lookup."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def check(self, name: str, **details: object) -> CaaOutcome:
+        """Never answers."""
+        self.asked += 1
+        raise SocketsExhausted("too many open files")
+
+
+async def test_without_sockets_finalize_is_asked_to_come_back(house: House, lab: Lab) -> None:
+    caller = await house.caller()
+    order = await house.ready_order(caller, "www.example.test", "two.example.test")
+    cases = caa_use_cases(house, lab, hours=9)
+    cases._checker = NoSockets()
+
+    error = await refusal(house, caller, order, cases)
+
+    assert error.kind is ErrorKind.UNAVAILABLE
+    assert error.retry_after is not None
+
+
+async def test_without_sockets_an_advisory_check_is_noted_as_missing(
+    house: House, lab: Lab
+) -> None:
+    caller = await house.caller()
+    order = await house.ready_order(caller, "www.example.test")
+    cases = caa_use_cases(house, lab, hours=9, is_enforced=False)
+    cases._checker = NoSockets()
+
+    with capture_logs() as logs:
+        await check(house, caller, order, cases)
+        await cases.drain(PATIENT.total_seconds())
+
+    assert [entry["event"] for entry in logs] == ["caa_not_checked"]
+
+
+async def test_advisory_checks_under_way_are_bounded(house: House, lab: Lab) -> None:
+    caller = await house.caller()
+    order = await house.ready_order(caller, "www.example.test")
+    cases = caa_use_cases(house, lab, hours=9, is_enforced=False)
+    checker = NoSockets()
+    cases._checker = checker
+
+    with capture_logs() as logs:
+        for _ in range(150):
+            # Nothing here lets a check run before the next is asked for.
+            cases._advise_later(caller, [_name(order)])
+        await cases.drain(PATIENT.total_seconds())
+
+    assert checker.asked == 100
+    assert len(logs) == 150
+
+
+def _name(order: Order) -> _Name:
+    return _Name(order.identifiers[0], None)

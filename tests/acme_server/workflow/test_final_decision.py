@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from acme_server.workflow.accounts import NewAccountRequest
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.orders import NewOrderRequest
+from policy.csr import jwk_thumbprint
+from policy.keys import parse_certificate_key
 from policy.model.errors import ErrorKind, ServerError
 from policy.model.orders import OrderStatus
 from policy.names import NameRules
@@ -111,3 +117,59 @@ async def test_only_challenge_types_that_the_profile_accepts_are_offered(house: 
 
     authorization = await house.authorizations.get(caller, order.authorization_ids[0])
     assert [challenge.type for challenge in authorization.challenges] == ["dns-01"]
+
+
+class KeyTakenMeanwhile:
+    """In the place of the CAA check, which takes its time: ``take`` happens meanwhile."""
+
+    def __init__(self, take: Callable[[], Awaitable[object]]) -> None:
+        self._take = take
+
+    async def check(self, *_: object) -> None:
+        """Permits, late."""
+        await self._take()
+
+    async def drain(self, grace: float) -> None:
+        """Nothing is under way."""
+
+
+@pytest.mark.parametrize("use", ["account", "blocked"])
+async def test_a_key_that_is_taken_between_reading_and_claiming_gets_no_certificate(
+    house: House, use: str
+) -> None:
+    caller = await house.caller()
+    order = await house.ready_order(caller, "www.example.com")
+    key = ec.generate_private_key(ec.SECP256R1())
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    thumbprint = jwk_thumbprint(parse_certificate_key(spki))
+
+    async def become_an_account() -> None:
+        request = NewAccountRequest(
+            jwk=b"{}",
+            thumbprint=thumbprint,
+            spki_sha256=hashlib.sha256(spki).digest(),
+            contacts=(),
+            terms_agreed=True,
+            only_return_existing=False,
+            address="192.0.2.1",
+        )
+        await house.accounts.register(request)
+
+    async def become_blocked() -> None:
+        # As the role that serves may; by whom does not matter here.
+        await house.database.execute(
+            "INSERT INTO blocked_keys (thumbprint, certificate_id, blocked_by) "
+            "VALUES ($1, new_id(), 'operator:test')",
+            thumbprint,
+        )
+
+    issuance = _issuance(house)
+    take = become_an_account if use == "account" else become_blocked
+    issuance._caa = KeyTakenMeanwhile(take)  # type: ignore[assignment]
+
+    with pytest.raises(ServerError, match="its key was refused") as refusal:
+        await issuance.finalize(caller, order.id, csr_for("www.example.com", key=key))
+
+    assert refusal.value.kind is ErrorKind.ORDER_NOT_READY
+    assert (await house.orders.get(caller, order.id)).status is OrderStatus.READY
+    assert await house.database.fetchval("SELECT count(*) FROM serials") == 0
