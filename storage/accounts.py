@@ -17,7 +17,7 @@ CALLER = """
     )
 """
 
-_COLUMNS = """
+ACCOUNT_COLUMNS = """
     id, status, jwk, thumbprint, contacts, terms_agreed, created_at, external_account_id,
     external_account_binding
 """
@@ -34,13 +34,13 @@ _CREATE = f"""
             AND (max_uses IS NULL OR uses < max_uses)
         FOR UPDATE
     ), made AS (
-        INSERT INTO accounts ({_COLUMNS}, created_from)
+        INSERT INTO accounts ({ACCOUNT_COLUMNS}, created_from)
         SELECT $1, 'valid', $2, $3, $4, $5, $6, $8, $9, $7
         WHERE ($8::uuid IS NULL OR EXISTS (SELECT FROM binding))
             AND NOT EXISTS (SELECT FROM blocked_keys WHERE thumbprint = $3)
             AND NOT EXISTS (SELECT FROM certificates WHERE spki_sha256 = $10)
         ON CONFLICT (thumbprint) DO NOTHING
-        RETURNING {_COLUMNS}
+        RETURNING {ACCOUNT_COLUMNS}
     ), used AS (
         UPDATE external_accounts SET uses = uses + 1
         FROM made WHERE external_accounts.id = made.external_account_id
@@ -55,19 +55,19 @@ _CREATE = f"""
             jsonb_build_object('account', account_id)
         FROM used
     )
-    SELECT {_COLUMNS}, true AS is_new FROM made
+    SELECT {ACCOUNT_COLUMNS}, true AS is_new FROM made
     UNION ALL
-    SELECT {_COLUMNS}, false FROM accounts
+    SELECT {ACCOUNT_COLUMNS}, false FROM accounts
     WHERE thumbprint = $3 AND NOT EXISTS (SELECT FROM made)
 """
 _IS_REFUSED = """
     SELECT EXISTS (SELECT FROM blocked_keys WHERE thumbprint = $1)
         OR EXISTS (SELECT FROM certificates WHERE spki_sha256 = $2)
 """
-_FIND = f"SELECT {_COLUMNS} FROM accounts WHERE id = $1"
-_FIND_BY_THUMBPRINT = f"SELECT {_COLUMNS} FROM accounts WHERE thumbprint = $1"
+_FIND = f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE id = $1"
+_FIND_BY_THUMBPRINT = f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE thumbprint = $1"
 _LIST = f"""
-    SELECT {_COLUMNS} FROM accounts WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
+    SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
 """
 # NULL leaves contacts or terms as they are.
 _UPDATE = f"""
@@ -77,7 +77,7 @@ _UPDATE = f"""
         UPDATE accounts
         SET contacts = coalesce($3, contacts), terms_agreed = coalesce($4, terms_agreed)
         WHERE id = $1 AND thumbprint = $2 AND status = 'valid'
-        RETURNING {_COLUMNS}
+        RETURNING {ACCOUNT_COLUMNS}
     ), audit AS (
         INSERT INTO audit_events (actor, action, subject, detail)
         SELECT 'account:' || id, 'account_updated', 'account:' || id, NULL
@@ -87,7 +87,7 @@ _UPDATE = f"""
             jsonb_build_object('terms', changed.terms_agreed)
         FROM changed, before WHERE changed.terms_agreed IS DISTINCT FROM before.terms_agreed
     )
-    SELECT {_COLUMNS} FROM changed
+    SELECT {ACCOUNT_COLUMNS} FROM changed
 """
 # Orders that were not claimed yet end with the account, and so do their authorizations and its
 # pre-authorizations with their validations: the result of one under way finds nothing to change,
@@ -97,7 +97,7 @@ _DEACTIVATE = f"""
     WITH changed AS (
         UPDATE accounts SET status = 'deactivated'
         WHERE id = $1 AND thumbprint = $2 AND status = 'valid'
-        RETURNING {_COLUMNS}
+        RETURNING {ACCOUNT_COLUMNS}
     ), ended_orders AS (
         UPDATE orders SET status = 'invalid'
         FROM changed
@@ -128,7 +128,7 @@ _DEACTIVATE = f"""
         INSERT INTO audit_events (actor, action, subject)
         SELECT 'account:' || id, 'account_deactivated', 'account:' || id FROM changed
     )
-    SELECT {_COLUMNS} FROM changed
+    SELECT {ACCOUNT_COLUMNS} FROM changed
 """
 
 
@@ -161,7 +161,7 @@ class Accounts:
             spki_sha256,
         )
         if row is not None:
-            return _account(row), row["is_new"]
+            return account_of(row), row["is_new"]
         # Made by another request while this statement looked, and committed by now.
         existing = await self.find_by_thumbprint(account.thumbprint)
         return None if existing is None else (existing, False)
@@ -173,12 +173,12 @@ class Accounts:
     async def find(self, account_id: AccountId) -> Account | None:
         """The account, whatever its state."""
         row = await self._database.fetchrow(_FIND, account_id)
-        return None if row is None else _account(row)
+        return None if row is None else account_of(row)
 
     async def find_by_thumbprint(self, thumbprint: bytes) -> Account | None:
         """The account of a key, whatever its state."""
         row = await self._database.fetchrow(_FIND_BY_THUMBPRINT, thumbprint)
-        return None if row is None else _account(row)
+        return None if row is None else account_of(row)
 
     async def update(
         self, caller: Caller, *, contacts: tuple[str, ...] | None, terms_agreed: str | None
@@ -203,16 +203,17 @@ class Accounts:
 
     async def list(self, after: AccountId | None, limit: int) -> Sequence[Account]:
         """Accounts in the order of their ids, from the first after ``after``."""
-        return [_account(row) for row in await self._database.fetch(_LIST, after, limit)]
+        return [account_of(row) for row in await self._database.fetch(_LIST, after, limit)]
 
 
 def _changed(row: Record | None) -> Account:
     if row is None:
         raise CallerStale
-    return _account(row)
+    return account_of(row)
 
 
-def _account(row: Record) -> Account:
+def account_of(row: Record) -> Account:
+    """An account from a row with ACCOUNTACCOUNT_COLUMNS."""
     bound_to = row["external_account_id"]
     return Account(
         id=AccountId(row["id"]),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from policy.model.accounts import Caller
+from policy.model.accounts import Account, Caller
 from policy.model.errors import CallerStale
 from policy.model.ids import AccountId
-from storage.accounts import CALLER
+from storage.accounts import ACCOUNT_COLUMNS, CALLER, account_of
 from storage.pool import Database
 
 # Decides the race between key changes of one account: the first one finds the old key in place.
@@ -24,14 +24,14 @@ _CHANGE = f"""
         FROM facts
         WHERE id = $1 AND thumbprint = $2 AND status = 'valid'
             AND holder_id IS NULL AND NOT is_certified AND NOT is_blocked
-        RETURNING id
+        RETURNING {ACCOUNT_COLUMNS}
     ), audit AS (
         INSERT INTO audit_events (actor, action, subject, detail)
         SELECT 'account:' || id, 'account_key_changed', 'account:' || id,
             jsonb_build_object('from', encode($2, 'hex'), 'to', encode($4, 'hex'))
         FROM changed
     )
-    SELECT facts.*, (SELECT count(*) FROM changed) AS changed FROM caller, facts
+    SELECT facts.*, changed.* FROM caller CROSS JOIN facts LEFT JOIN changed ON true
 """
 
 
@@ -60,9 +60,11 @@ class KeyChanges:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def change(self, caller: Caller, new: NewKey) -> KeyRefusal | None:
-        """Give the caller's account the key; None once it has it. Nothing else of the account
-        changes. Raises CallerStale, also if another key change was faster."""
+    async def change(self, caller: Caller, new: NewKey) -> Account | KeyRefusal:
+        """The caller's account, once it has the key; nothing else of it changes.
+
+        Raises CallerStale, also if another key change was faster.
+        """
         while True:
             try:
                 row = await self._database.fetchrow(
@@ -77,8 +79,8 @@ class KeyChanges:
                 continue
             if row is None:
                 raise CallerStale
-            if row["changed"]:
-                return None
+            if row["id"] is not None:
+                return account_of(row)
             holder = row["holder_id"]
             if holder is None and not row["is_certified"] and not row["is_blocked"]:
                 raise CallerStale

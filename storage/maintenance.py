@@ -21,10 +21,18 @@ _EXPIRE_ORDERS = """
 """
 _FORGET_PROOFS = """
     WITH unused AS (
-        DELETE FROM preauthorizations WHERE expires_at <= now()
+        DELETE FROM preauthorizations WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM preauthorizations WHERE expires_at <= now() LIMIT $1))
+        RETURNING 1
+    ), forgotten AS (
+        DELETE FROM proven_names WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM proven_names WHERE expires_at <= now() LIMIT $1))
+        RETURNING 1
     )
-    DELETE FROM proven_names WHERE expires_at <= now()
+    SELECT (SELECT count(*) FROM unused) + (SELECT count(*) FROM forgotten)
 """
+# Rows that one statement removes at most, so that none runs into its timeout.
+_PIECE = 5_000
 _IS_ALIVE = "SELECT 1"
 _DURABILITY = """
     SELECT current_setting('fsync') AS fsync,
@@ -49,7 +57,10 @@ class Maintenance:
 
     async def forget_expired_proofs(self) -> int:
         """Remove entries of proofs that can't be reused any more; their number."""
-        return await self._database.execute(_FORGET_PROOFS)
+        forgotten = 0
+        while (count := await self._database.fetchval(_FORGET_PROOFS, _PIECE)) > 0:
+            forgotten += count
+        return forgotten
 
     async def check(self) -> None:
         """Raises DatabaseUnavailable unless the database answers."""

@@ -75,16 +75,22 @@ _CREATE = (
     ),
 """
 )
-# Decides the race between orders for one pre-authorized name: one deletes the row. Whether the
-# order waits for it is what its own newest version says, not what it was a moment before.
+# Decides the race between orders for one pre-authorized name: one deletes the row; what this order
+# can't use stays for another. Whether the order waits for it is what its own newest version says,
+# not what it was a moment before.
 _CREATE_ADOPTING = (
     _CREATE_TEMPLATE
     % """
     asking AS (
         SELECT id FROM caller
     ), released AS (
-        DELETE FROM preauthorizations AS p USING caller
-        WHERE p.account_id = caller.id AND p.identifier = ANY ($12)
+        DELETE FROM preauthorizations AS p USING caller, chosen, authorizations AS a
+        WHERE p.account_id = caller.id AND p.identifier = chosen.identifier
+            AND a.id = p.authorization_id
+            AND (a.id = proven_id OR proven_id IS NULL AND NOT chosen.wildcard
+                AND a.challenge_types <@ string_to_array(chosen.challenge_types, ',')
+                AND (a.status = 'pending'
+                    OR a.status = 'valid' AND $17 AND p.expires_at > now()))
         RETURNING p.authorization_id, p.identifier, p.expires_at
     ), adopted AS (
         UPDATE authorizations AS a SET order_id = $3

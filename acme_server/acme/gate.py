@@ -72,7 +72,11 @@ class Gate:
         ACCOUNT_DOES_NOT_EXIST, ACCOUNT_INACTIVE, UNAUTHORIZED for another URL, BAD_NONCE,
         USER_ACTION_REQUIRED unless it is ``regardless_of_terms``.
         """
-        jws = _read(request)
+        return await self._by_account(request, _read(request), regardless_of_terms)
+
+    async def _by_account(
+        self, request: Request, jws: UnverifiedJws, regardless_of_terms: bool
+    ) -> Signed:
         if jws.kid is None:
             raise _malformed('The JWS must be signed by an account, named in "kid".')
         account_id = self._account_id(jws.kid)
@@ -90,7 +94,11 @@ class Gate:
 
         Raises ServerError as ``by_account``, and BAD_PUBLIC_KEY.
         """
-        jws = _read(request)
+        return await self._by_key(request, _read(request), is_for_account)
+
+    async def _by_key(
+        self, request: Request, jws: UnverifiedJws, is_for_account: bool
+    ) -> SignedByKey:
         if jws.jwk is None:
             raise _malformed('The JWS must be signed by the key in "jwk".')
         jwk = parse_jwk(jws.jwk, algorithm=jws.algorithm)
@@ -103,9 +111,10 @@ class Gate:
     async def by_anyone(self, request: Request) -> Signed | SignedByKey:
         """The account that signed the request, or the embedded key, be it good enough for an
         account or not (RFC 8555, section 7.6). Raises ServerError as both."""
-        if _read(request).jwk is None:
-            return await self.by_account(request, regardless_of_terms=True)
-        return await self.by_key(request, is_for_account=False)
+        jws = _read(request)
+        if jws.jwk is None:
+            return await self._by_account(request, jws, regardless_of_terms=True)
+        return await self._by_key(request, jws, is_for_account=False)
 
     def check_new_key(self, jwk: Jwk) -> None:
         """Raises ServerError(BAD_PUBLIC_KEY) for a key that no account may have."""
@@ -158,8 +167,7 @@ class Gate:
         try:
             jws.verify(self._key_of(account))
         except ServerError:
-            self._accounts.forget(account.id)
-            current = await self._accounts.authenticate(account.id)
+            current = await self._accounts.refresh(account.id)
             if current.thumbprint == account.thumbprint:
                 raise
             jws.verify(self._key_of(current))

@@ -16,6 +16,11 @@ from policy.model.errors import CallerStale, ErrorKind, ServerError
 from policy.model.ids import AccountId
 from storage.accounts import Accounts
 
+# A key that changes its account between two looks this often is moved about on purpose.
+_INSERT_TRIES = 3
+# For each account, how often a signature that its known key does not verify costs a statement.
+_REFRESH_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAccountRequest:
@@ -66,6 +71,7 @@ class AccountUseCases:
         # Only saves a statement: each statement for a caller checks the account's state and key
         # again, so a stale entry can delay a refusal but never let a change through.
         self._cache: OrderedDict[AccountId, tuple[float, Account]] = OrderedDict()
+        self._refreshed: OrderedDict[AccountId, float] = OrderedDict()
 
     async def authenticate(self, account_id: AccountId) -> Account:
         """The valid account whose key must verify a request.
@@ -83,7 +89,7 @@ class AccountUseCases:
                 "There is no account with this URL; register with newAccount first.",
             )
         _refuse_inactive(account)
-        self._remember(account)
+        self.remember(account)
         return account
 
     async def check_terms(self, account: Account) -> None:
@@ -102,6 +108,20 @@ class AccountUseCases:
                 f"The terms of service have changed. Agree to those at {self._terms}: send "
                 '"termsOfServiceAgreed": true to the URL of your account.',
             )
+
+    async def refresh(self, account_id: AccountId) -> Account:
+        """As ``authenticate``, but read anew: for a signature that the known key does not verify.
+
+        Once a second for each account, since anybody can send such signatures.
+        """
+        now = time.monotonic()
+        if self._refreshed.get(account_id, 0.0) + _REFRESH_SECONDS > now:
+            return await self.authenticate(account_id)
+        self._refreshed[account_id] = now
+        if len(self._refreshed) > self._cache_size:
+            self._refreshed.popitem(last=False)
+        self.forget(account_id)
+        return await self.authenticate(account_id)
 
     def forget(self, account_id: AccountId) -> None:
         """Read the account from the database again at its next request."""
@@ -127,7 +147,7 @@ class AccountUseCases:
         _refuse_inactive(stored)
         if request.terms_agreed and not request.only_return_existing and not is_new:
             stored = await self._agree(stored)
-        self._remember(stored)
+        self.remember(stored)
         return stored, is_new
 
     async def _create(self, request: NewAccountRequest) -> tuple[Account, bool]:
@@ -144,20 +164,28 @@ class AccountUseCases:
             return created
 
     async def _insert(self, account: Account, request: NewAccountRequest) -> tuple[Account, bool]:
-        created = await self._accounts.create(
-            account, spki_sha256=request.spki_sha256, address=request.address
-        )
-        fault("account_created")
-        if created is None:
+        for _ in range(_INSERT_TRIES):
+            created = await self._accounts.create(
+                account, spki_sha256=request.spki_sha256, address=request.address
+            )
+            fault("account_created")
+            if created is not None:
+                return created
             if await self._accounts.refuses(request.thumbprint, request.spki_sha256):
                 raise ServerError(
                     ErrorKind.BAD_PUBLIC_KEY,
                     "The key is that of a certificate, or known to be compromised; make one for "
                     "the account alone.",
                 )
-            assert account.external_account_id is not None
+            # Else the account that had the key a moment ago has another one now, or the external
+            # account key can't be used.
+        if account.external_account_id is not None:
             raise await self._external_accounts.explain_unusable(account.external_account_id)
-        return created
+        raise ServerError(
+            ErrorKind.UNAVAILABLE,
+            "The key is being changed by its account; send the request again.",
+            retry_after=1,
+        )
 
     async def _new_account(self, request: NewAccountRequest) -> Account:
         """The account to create. Raises ServerError if none may be."""
@@ -217,7 +245,7 @@ class AccountUseCases:
             contacts=None if contacts is None else check_contacts(contacts),
             terms_agreed=terms,
         )
-        self._remember(account)
+        self.remember(account)
         return account
 
     async def deactivate(self, caller: Caller) -> Account:
@@ -232,7 +260,8 @@ class AccountUseCases:
         caller = Caller(account.id, account.thumbprint)
         return await self._accounts.update(caller, contacts=None, terms_agreed=self._terms)
 
-    def _remember(self, account: Account) -> None:
+    def remember(self, account: Account) -> None:
+        """Take note of what a statement just returned."""
         self._cache[account.id] = (time.monotonic() + self._cache_seconds, account)
         self._cache.move_to_end(account.id)
         if len(self._cache) > self._cache_size:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import structlog
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from acme_server.workflow.accounts import AccountUseCases
+from policy.blocklists import spki_hash
 from policy.keys import AccountKey
 from policy.model.accounts import Account, Caller
 from policy.model.errors import ErrorKind, ServerError
@@ -40,17 +39,17 @@ class KeyChangeUseCases:
         Raises ServerError: CONFLICT with the account that has the key, be it this one;
         BAD_PUBLIC_KEY for one of a certificate, or known to be compromised. Raises CallerStale.
         """
-        spki = request.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         new = NewKey(
             jwk=request.jwk,
             thumbprint=request.thumbprint,
-            spki_sha256=hashlib.sha256(spki).digest(),
+            spki_sha256=spki_hash(request.key),
         )
-        refusal = await self._key_changes.change(caller, new)
-        if refusal is not None:
-            raise _refused(refusal)
+        outcome = await self._key_changes.change(caller, new)
+        if isinstance(outcome, KeyRefusal):
+            raise _refused(outcome)
         structlog.get_logger().info("account_key_changed", account=str(caller.account_id))
-        return await self._accounts.get(Caller(caller.account_id, request.thumbprint))
+        self._accounts.remember(outcome)
+        return outcome
 
 
 def _refused(refusal: KeyRefusal) -> ServerError:

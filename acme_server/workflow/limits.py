@@ -107,16 +107,10 @@ class LimitUseCases:
         return self._taking(self._rules.for_new_account(address))
 
     async def new_order(self, account: AccountId, identifiers: Sequence[Identifier]) -> Taking:
-        """Around the creation of an order. Raises ServerError(RATE_LIMITED) for paused names."""
+        """Around the creation of an order, or of an authorization ahead of one, which costs as
+        much. Raises ServerError(RATE_LIMITED) for paused names."""
         await self._refuse_paused(account, identifiers)
         return self._taking(self._rules.for_new_order(account, identifiers), identifiers)
-
-    async def check_authorization(self, account: AccountId, identifier: Identifier) -> None:
-        """Before an authorization is made without an order. Raises ServerError(RATE_LIMITED)."""
-        await self._refuse_paused(account, (identifier,))
-        demand = self._rules.for_failure(account, identifier.base, spends=False)
-        async with self._taking(() if demand is None else (demand,)):
-            pass
 
     def certificate(self, identifiers: Sequence[Identifier]) -> Taking:
         """Around the claim of an order, which stays ready if it is refused."""

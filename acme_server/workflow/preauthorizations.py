@@ -44,10 +44,13 @@ class PreauthorizationUseCases:
                 "7.4.1).",
                 identifier=identifier,
             )
-        await self._limits.check_authorization(caller.account_id, identifier)
-        return await self._table.create(
-            caller,
-            self._rules.new_authorization(identifier, profile),
-            lifetime=self._rules.pending_lifetime,
-            reuses=self._rules.reuses_authorizations,
-        )
+        async with await self._limits.new_order(caller.account_id, (identifier,)) as taken:
+            authorization, is_new = await self._table.create(
+                caller,
+                self._rules.new_authorization(identifier, profile),
+                lifetime=self._rules.pending_lifetime,
+                reuses=self._rules.reuses_authorizations,
+            )
+            if not is_new:
+                await taken.give_back()
+        return authorization, is_new

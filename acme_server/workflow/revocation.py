@@ -6,13 +6,12 @@ CRLs signs (``workflow.publication``).
 
 from __future__ import annotations
 
-import hashlib
-
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from acme_server.workflow.reports import der_of
+from policy.blocklists import spki_hash
 from policy.csr import jwk_thumbprint
 from policy.keys import AccountKey, parse_certificate_key
 from policy.model.accounts import Caller
@@ -74,8 +73,7 @@ class RevocationUseCases:
         certificates with it are revoked too."""
         reason = check_reason(reason_code)
         certificate = parse_certificate(unverified_certificate)
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        proof = KeyProof(thumbprint, hashlib.sha256(spki).digest())
+        proof = KeyProof(thumbprint, spki_hash(key))
         outcome = await self._revocations.revoke_with(proof, certificate, reason)
         _check(outcome)
         _told(certificate, reason)

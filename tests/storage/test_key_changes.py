@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from policy.model.accounts import Caller
+from policy.model.accounts import Account, Caller
 from policy.model.errors import CallerStale
 from storage.keychanges import KeyChanges, KeyRefusal, NewKey
 from storage.pool import Database
@@ -39,7 +39,10 @@ async def test_account_with_another_key_is_otherwise_as_it_was(
     columns = "id, status, contacts, terms_agreed, created_at"
     before = await house.database.fetchrow(f"SELECT {columns} FROM accounts")
 
-    assert await table.change(caller, key) is None
+    changed = await table.change(caller, key)
+
+    assert isinstance(changed, Account)
+    assert (changed.id, changed.thumbprint) == (caller.account_id, key.thumbprint)
 
     now = Caller(caller.account_id, key.thumbprint)
     assert await house.database.fetchrow(f"SELECT {columns} FROM accounts") == before
@@ -58,11 +61,11 @@ async def test_changes_at_once_have_one_winner(house: House, table: KeyChanges) 
         *(table.change(caller, key) for key in keys), return_exceptions=True
     )
 
-    winners = [key for key, outcome in zip(keys, outcomes, strict=True) if outcome is None]
+    winners = [k for k, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, Account)]
     assert [key.thumbprint for key in winners] == [
         await house.database.fetchval("SELECT thumbprint FROM accounts")
     ]
-    losers = [outcome for outcome in outcomes if outcome is not None]
+    losers = [outcome for outcome in outcomes if not isinstance(outcome, Account)]
     assert {type(outcome) for outcome in losers} == {CallerStale}
     changes = "SELECT count(*) FROM audit_events WHERE action = 'account_key_changed'"
     assert await house.database.fetchval(changes) == 1
@@ -73,9 +76,9 @@ async def test_one_key_goes_to_one_of_many_accounts(house: House, table: KeyChan
 
     outcomes = await asyncio.gather(*(table.change(caller, key) for caller in callers))
 
-    (winner,) = (c for c, outcome in zip(callers, outcomes, strict=True) if outcome is None)
-    refusal = KeyRefusal(holder_id=winner.account_id, is_certified=False, is_blocked=False)
-    assert [outcome for outcome in outcomes if outcome is not None] == [refusal] * 11
+    (winner,) = (outcome for outcome in outcomes if isinstance(outcome, Account))
+    refusal = KeyRefusal(holder_id=winner.id, is_certified=False, is_blocked=False)
+    assert [outcome for outcome in outcomes if outcome != winner] == [refusal] * 11
 
 
 async def test_key_of_a_deactivated_account_stays_taken(house: House, table: KeyChanges) -> None:
@@ -84,7 +87,7 @@ async def test_key_of_a_deactivated_account_stays_taken(house: House, table: Key
 
     refusal = await table.change(caller, a_key(thumbprint=former.thumbprint))
 
-    assert refusal is not None
+    assert isinstance(refusal, KeyRefusal)
     assert refusal.holder_id == former.account_id
 
 

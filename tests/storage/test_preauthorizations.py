@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -169,6 +170,33 @@ async def test_orders_without_pre_authorized_names_cost_one_statement(
 
     assert between - before == 1
     assert house.database.statements - between == 2
+
+
+async def test_what_an_order_cannot_use_stays_for_another(house: House, caller: Caller) -> None:
+    house.orders._rules = replace(house.orders._rules, reuses_authorizations=False)
+    authorization = await preauthorize(house, caller)
+    await house.authorizations.answer(caller, authorization.id, "http-01")
+
+    wildcard = await house.order(caller, f"*.{NAME}")
+    order = await house.order(caller, NAME)
+
+    assert authorization.id not in wildcard.authorization_ids
+    assert order.authorization_ids == (authorization.id,)
+    assert order.status is OrderStatus.READY
+    left = await house.database.fetchval("SELECT count(*) FROM preauthorizations")
+    assert left == 0
+
+
+async def test_a_proof_that_is_reused_leaves_no_entry_behind(house: House, caller: Caller) -> None:
+    authorization = await preauthorize(house, caller)
+    await house.authorizations.answer(caller, authorization.id, "http-01")
+
+    await house.order(caller, NAME)
+    before = house.database.statements
+    order = await house.order(caller, NAME)
+
+    assert order.authorization_ids == (authorization.id,)
+    assert house.database.statements - before == 1
 
 
 async def test_entries_that_served_their_time_are_removed(house: House, caller: Caller) -> None:

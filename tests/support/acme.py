@@ -82,6 +82,11 @@ class FakeAccounts:
             raise ServerError(ErrorKind.ACCOUNT_INACTIVE, "The account is not valid.")
         return account
 
+    async def refresh(self, account_id: AccountId) -> Account:
+        """The account as it is now."""
+        self.forget(account_id)
+        return await self.authenticate(account_id)
+
     def forget(self, account_id: AccountId) -> None:
         """Noted."""
         self.forgotten.append(account_id)

@@ -19,7 +19,7 @@ from acme_server.workflow.external_accounts import (
     NewKey,
 )
 from acme_server.workflow.sealing import MasterKey
-from policy.model.accounts import Account, Caller
+from policy.model.accounts import Account, AccountStatus, Caller
 from policy.model.errors import CallerStale, ErrorKind, ServerError
 from policy.model.ids import encode_id
 from storage.accounts import Accounts
@@ -305,3 +305,61 @@ async def test_contacts_and_agreement_without_terms_change_contacts_only(
     )
 
     assert (updated.contacts, updated.terms_agreed) == (("mailto:a@example.org",), OLD)
+
+
+class Elsewhere(Accounts):
+    """The table of accounts, seen while another account of the same client takes the key and
+    gives it away again: ``lost`` times the key is found taken, and then found nowhere."""
+
+    def __init__(self, database: Database, lost: int) -> None:
+        super().__init__(database)
+        self._lost = lost
+
+    async def create(
+        self, account: Account, *, spki_sha256: bytes, address: str
+    ) -> tuple[Account, bool] | None:
+        """Nothing, or the account."""
+        self._lost -= 1
+        if self._lost >= 0:
+            return None
+        return await super().create(account, spki_sha256=spki_sha256, address=address)
+
+
+async def test_a_key_that_moves_from_account_to_account_is_asked_for_again(
+    database: Database, keys: ExternalAccountUseCases
+) -> None:
+    accounts = accounts_of(database, keys)
+    accounts._accounts = Elsewhere(database, lost=2)
+
+    account, is_new = await accounts.register(a_request())
+
+    assert is_new
+    assert account.status is AccountStatus.VALID
+
+
+async def test_a_key_that_never_comes_to_rest_is_no_defect_of_the_server(
+    database: Database, keys: ExternalAccountUseCases
+) -> None:
+    accounts = accounts_of(database, keys)
+    accounts._accounts = Elsewhere(database, lost=100)
+
+    with pytest.raises(ServerError) as refused:
+        await accounts.register(a_request())
+
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    assert refused.value.retry_after is not None
+
+
+async def test_signatures_that_do_not_verify_cost_one_reading_in_a_second(
+    database: Database, keys: ExternalAccountUseCases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slow the machine is.
+    monkeypatch.setattr("acme_server.workflow.accounts._REFRESH_SECONDS", 3600.0)
+    accounts = accounts_of(database, keys)
+    account, _ = await accounts.register(a_request())
+    before = database.statements
+
+    for _ in range(20):
+        await accounts.refresh(account.id)
+
+    assert database.statements == before + 1

@@ -561,6 +561,21 @@ async def test_authorizations_ahead_of_orders_are_no_way_around(database: Databa
     assert is_new
 
 
+async def test_authorizations_ahead_of_orders_cost_as_much_as_orders(database: Database) -> None:
+    house = await build_house(database, limits=rules({LimitKind.ORDERS_PER_ACCOUNT: TWO}))
+    caller = await house.caller()
+    await house.preauthorizations.create(caller, ("dns", "a.example.com"))
+    _, is_new = await house.preauthorizations.create(caller, ("dns", "a.example.com"))
+    await house.preauthorizations.create(caller, ("dns", "b.example.com"))
+
+    with pytest.raises(ServerError) as refused:
+        await house.preauthorizations.create(caller, ("dns", "c.example.com"))
+
+    # The second request found what the first one made, and took nothing.
+    assert not is_new
+    assert refused.value.kind is ErrorKind.RATE_LIMITED
+
+
 async def test_a_database_that_goes_away_hides_neither_verdicts_nor_refusals(
     database_url: str,
 ) -> None:
