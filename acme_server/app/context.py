@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from acme_server.config.values import NetworkPolicyMode
 from acme_server.web.urls import Urls
 from acme_server.workflow.authority import Authority, Installation
 from acme_server.workflow.blockedkeys import BlockedKeys
+from acme_server.workflow.chains import Chains
 from acme_server.workflow.clock import SystemClock
 from acme_server.workflow.issuance import IssuanceUseCases
 from acme_server.workflow.limits import LimitUseCases
@@ -64,6 +66,7 @@ class Core:
     master_key: MasterKey
     installation: Installation
     authority: Authority
+    chains: Chains
     secrets: SealedSecrets
     authorizations: Authorizations
     issuance: IssuanceUseCases
@@ -77,7 +80,7 @@ async def open_core(context: ProcessContext) -> Core:
     """Connect and load the CA. Raises DatabaseUnavailable, AuthorityError, BlocklistRefused."""
     settings = context.settings
     blocked = blocked_keys(settings)
-    blocked.reload()
+    await asyncio.to_thread(blocked.reload)
     database = await open_database(settings, context.database_url)
     clock = SystemClock()
     secrets = SealedSecrets(database)
@@ -87,6 +90,11 @@ async def open_core(context: ProcessContext) -> Core:
     try:
         authority = await installation.load(settings.server.status_url)
         authority.check_profiles(profiles.values())
+        chains = Chains(
+            authority,
+            cross_certificates=settings.ca.cross_certificates,
+            with_root=settings.ca.chain_with_root,
+        )
     except BaseException:
         await database.close()
         raise
@@ -97,6 +105,7 @@ async def open_core(context: ProcessContext) -> Core:
         master_key=master_key,
         installation=installation,
         authority=authority,
+        chains=chains,
         secrets=secrets,
         authorizations=Authorizations(database, lifetime=settings.acme.authorization_lifetime),
         issuance=IssuanceUseCases(

@@ -38,7 +38,6 @@ from acme_server.workflow.authority import Authority
 from acme_server.workflow.authorizations import AuthorizationUseCases
 from acme_server.workflow.blockedkeys import BlocklistRefused
 from acme_server.workflow.certificates import CertificateUseCases
-from acme_server.workflow.chains import Chains
 from acme_server.workflow.external_accounts import ExternalAccountUseCases
 from acme_server.workflow.key_changes import KeyChangeUseCases
 from acme_server.workflow.nonces import KEY_PURPOSE, NonceSeal, NonceUseCases
@@ -110,7 +109,8 @@ class HttpWorker:
         """Take up lists of blocked keys and TLS files that changed; what can't be used leaves the
         old ones in place."""
         try:
-            self._core.blocked_keys.reload()
+            # The lists may have millions of lines; the loop goes on meanwhile.
+            await asyncio.to_thread(self._core.blocked_keys.reload)
         except BlocklistRefused as error:
             _log.error("blocklist_not_reloaded", reason=str(error))
         if self._tls is None:
@@ -215,11 +215,7 @@ def _acme_front_end(
         certificates=CertificateUseCases(
             Certificates(database),
             core.authority,
-            Chains(
-                core.authority,
-                cross_certificates=settings.ca.cross_certificates,
-                with_root=settings.ca.chain_with_root,
-            ),
+            core.chains,
         ),
         revocations=RevocationUseCases(Revocations(database)),
         key_changes=KeyChangeUseCases(KeyChanges(database), accounts),

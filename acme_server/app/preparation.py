@@ -8,6 +8,7 @@ import pwd
 import ssl
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,6 +62,21 @@ class Prepared:
         except DatabaseUnavailable:
             return False
         return True
+
+    async def check(self, settings: Settings) -> None:
+        """Whether children can be built with ``settings``: all files and names in them that only
+        the use shows to be wrong. Raises PreparationFailed."""
+        _check_resolver_ca(settings)
+        try:
+            core = await open_core(replace(self.context, settings=settings))
+        except (AuthorityError, BlocklistRefused) as error:
+            raise PreparationFailed(str(error)) from error
+        except DatabaseUnavailable as error:
+            raise PreparationFailed(
+                f"the database does not answer, so nothing can be tried out: {error}; reload "
+                "again when it is back"
+            ) from error
+        await core.database.close()
 
     async def stop(self) -> None:
         """Let go of the database, and stop it if it is the embedded one."""

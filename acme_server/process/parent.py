@@ -44,6 +44,10 @@ class Prepared(Protocol):
         """Keep it running, until cancelled."""
         ...
 
+    async def check(self, settings: Settings) -> None:
+        """Raises PreparationFailed if children can't be built with ``settings``."""
+        ...
+
     async def is_database_up(self) -> bool:
         """Whether it answers now."""
         ...
@@ -206,8 +210,8 @@ class _Parent:
     async def _reload(self, children: Children) -> None:
         notify.notify(notify.reloading())
         try:
-            needs_new_children = self._take_up_configuration(children)
-        except (ConfigurationError, TlsFilesRefused) as error:
+            needs_new_children = await self._take_up_configuration(children)
+        except (ConfigurationError, TlsFilesRefused, PreparationFailed) as error:
             _log.error("configuration_refused", reason=str(error))
         else:
             if needs_new_children:
@@ -218,9 +222,9 @@ class _Parent:
             _log.info("configuration_reloaded")
         notify.notify(notify.READY)
 
-    def _take_up_configuration(self, children: Children) -> bool:
-        """Whether children must be made anew to follow it. Raises ConfigurationError and
-        TlsFilesRefused; nothing has changed then."""
+    async def _take_up_configuration(self, children: Children) -> bool:
+        """Whether children must be made anew to follow it. Raises ConfigurationError,
+        TlsFilesRefused, PreparationFailed; nothing has changed then."""
         orders = children.orders
         plan = plan_reload(self._settings, self._reread() if self._reread else self._settings)
         tls = read_tls_files(plan.settings)
@@ -229,6 +233,8 @@ class _Parent:
         if not plan.taken_up:
             children.orders = dataclasses.replace(orders, tls=tls)
             return False
+        if self._prepared is not None:
+            await self._prepared.check(plan.settings)
         _log.info("settings_changed", settings=plan.taken_up)
         self._settings = plan.settings
         set_up_log(plan.settings.logging, PARENT)

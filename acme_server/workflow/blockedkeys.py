@@ -24,14 +24,23 @@ class BlockedKeys:
     def __init__(self, *, keys: Sequence[Path] = (), weak_keys: Sequence[Path] = ()) -> None:
         self._keys = tuple(keys)
         self._weak_keys = tuple(weak_keys)
+        self._seen: list[tuple[int, ...]] | None = None
         self.current = KeyBlocklist()
 
     def reload(self) -> None:
-        """Read all files again. Raises BlocklistRefused; the lists stay as they were then."""
+        """Read the files again if one of them changed. Takes seconds for a million keys.
+
+        Raises BlocklistRefused; the lists stay as they were then.
+        """
+        seen = _state_of("policy.blocked_keys", self._keys)
+        seen += _state_of("policy.weak_keys", self._weak_keys)
+        if seen == self._seen:
+            return
         self.current = make_blocklist(
             _read_all("policy.blocked_keys", self._keys, read_key_list),
             _read_all("policy.weak_keys", self._weak_keys, read_modulus_list),
         )
+        self._seen = seen
 
     def check_account_key(self, key: AccountKey) -> None:
         """Raises ServerError(BAD_PUBLIC_KEY) for a key that no account may have."""
@@ -41,6 +50,17 @@ class BlockedKeys:
                 ErrorKind.BAD_PUBLIC_KEY,
                 f"The account key is refused: {reason}; make a new one.",
             )
+
+
+def _state_of(setting: str, paths: Sequence[Path]) -> list[tuple[int, ...]]:
+    """What tells that a file is another one, or was written to."""
+    try:
+        found = [path.stat() for path in paths]
+    except OSError as error:
+        raise BlocklistRefused(
+            f"{setting}: can't read {error.filename}: {error.strerror}"
+        ) from error
+    return [(each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
 
 
 def _read_all(

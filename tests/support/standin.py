@@ -67,6 +67,11 @@ class StandInPrepared:
         await _until(lambda: is_set(self._settings, "supervision_fails"))
         raise OSError("the database can't be kept running")
 
+    async def check(self, settings: Settings) -> None:
+        """Refuses if a file says so."""
+        if is_set(self._settings, "settings_refused"):
+            raise PreparationFailed("validation.resolver_ca: it can't be read")
+
     async def is_database_up(self) -> bool:
         """By the file."""
         return not is_set(self._settings, "database_away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,32 @@ async def test_server_does_not_start_with_a_list_that_can_not_be_read(
 
     with pytest.raises(PreparationFailed, match=rf"policy\.blocked_keys: {listed}: line 1"):
         await prepare(settings, lambda text: None)
+
+
+async def test_list_that_did_not_change_is_not_read_again(worker: HttpWorker, listed: Path) -> None:
+    before = worker._core.blocked_keys.current
+
+    await worker.reload()
+
+    assert worker._core.blocked_keys.current is before
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "named"),
+    [
+        ("validation", {"resolver_ca": Path("/nowhere.pem")}, "validation.resolver_ca"),
+        ("policy", {"blocked_keys": (Path("/nowhere"),)}, "policy.blocked_keys"),
+        ("ca", {"cross_certificates": (Path("/nowhere"),)}, "ca.cross_certificates"),
+    ],
+)
+async def test_settings_are_tried_out_before_a_running_server_takes_them_up(
+    settings: Settings, section: str, changes: dict[str, object], named: str
+) -> None:
+    prepared = await prepare(settings, lambda text: None)
+    try:
+        await prepared.check(settings)
+        part = replace(getattr(settings, section), **changes)
+        with pytest.raises(PreparationFailed, match=named):
+            await prepared.check(replace(settings, **{section: part}))
+    finally:
+        await prepared.stop()

@@ -194,6 +194,20 @@ def test_faulty_configuration_changes_nothing() -> None:
         assert server.pids("http") == workers
 
 
+def test_settings_that_children_could_not_start_with_change_nothing() -> None:
+    with running_server() as server:
+        workers = server.pids("http")
+        server.set("settings_refused")
+        server.configure(server={"drain": "8s"})
+
+        server.signal(signal.SIGHUP)
+        refused = server.wait_for_event("configuration_refused")
+
+        assert "validation.resolver_ca" in refused["reason"]
+        assert server.get("/who")["drain"] == 10
+        assert server.pids("http") == workers
+
+
 def test_reload_that_workers_cannot_follow_is_overtaken_by_the_next() -> None:
     with running_server() as server:
         veterans = server.pids("http")
