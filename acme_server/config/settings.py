@@ -9,28 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 
+from acme_server.config.acmesettings import AcmeSettings
 from acme_server.config.addresses import (
     EMBEDDED,
     DatabaseUrl,
-    DomainName,
     EndpointText,
     MasterKeyText,
     NetworkText,
     OriginText,
-    PageUrl,
     PathText,
-    ResolverText,
 )
-from acme_server.config.causekinds import CauseCode
 from acme_server.config.declaration import setting
 from acme_server.config.kinds import (
     Boolean,
     Duration,
     Integer,
-    Keyed,
     Listed,
     Mapped,
     Size,
@@ -38,13 +34,10 @@ from acme_server.config.kinds import (
     Word,
 )
 from acme_server.config.limitsettings import LimitsSettings
-from acme_server.config.profilekinds import ProfileName
 from acme_server.config.profilesettings import ProfileSettings
+from acme_server.config.validationsettings import ValidationSettings
 from acme_server.config.values import (
     AutoMasterKey,
-    CaaMode,
-    ChallengeType,
-    DnssecMode,
     Endpoint,
     KeyType,
     LogFormat,
@@ -52,8 +45,6 @@ from acme_server.config.values import (
     MasterKeySource,
     MigrateMode,
     Network,
-    NetworkPolicyMode,
-    Resolver,
     Tls,
     TlsFiles,
     TlsMode,
@@ -62,18 +53,9 @@ from acme_server.config.values import (
 DATA_DIR = Path("acme-server-data")
 ROOT_DATA_DIR = Path("/var/lib/acme-server")
 _LOOPBACK = ip_address("127.0.0.1")
-_LOOPBACK_NETWORKS = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"
 # The upper bound of an X.520 attribute, so that a CA's name with its suffix still fits.
 _SUBJECT_PART = r"(?! ).{1,48}(?<! )"
-
-
-def _seconds(count: int) -> timedelta:
-    return timedelta(seconds=count)
-
-
-def _days(count: int) -> timedelta:
-    return timedelta(days=count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +83,24 @@ class DatabaseSettings:
         Integer(2, 200), "The most connections that one process opens.", 10, live=True
     )
     statement_timeout: timedelta = setting(
-        Duration("100ms", "10m"), "The longest a statement may take.", _seconds(10), live=True
+        Duration("100ms", "10m"),
+        "The longest a statement may take.",
+        timedelta(seconds=10),
+        live=True,
     )
     lock_timeout: timedelta = setting(
-        Duration("100ms", "10m"), "The longest wait for a lock.", _seconds(5), live=True
+        Duration("100ms", "10m"), "The longest wait for a lock.", timedelta(seconds=5), live=True
     )
     idle_timeout: timedelta = setting(
-        Duration("1s", "10m"), "The longest a transaction may do nothing.", _seconds(30), live=True
+        Duration("1s", "10m"),
+        "The longest a transaction may do nothing.",
+        timedelta(seconds=30),
+        live=True,
     )
     acquire_timeout: timedelta = setting(
         Duration("100ms", "1m"),
         "The longest a request waits for a connection before it is answered 503.",
-        _seconds(5),
+        timedelta(seconds=5),
         live=True,
     )
     bin_dir: Path | None = setting(
@@ -191,7 +179,7 @@ class ServerSettings:
     drain: timedelta = setting(
         Duration("0s", "10m"),
         "How long a process that stops keeps idle connections open.",
-        _seconds(10),
+        timedelta(seconds=10),
         live=True,
     )
     body_limit: int = setting(
@@ -200,25 +188,25 @@ class ServerSettings:
     header_timeout: timedelta = setting(
         Duration("1s", "2m"),
         "From the connection, and from the first byte of a request, to the end of its head.",
-        _seconds(10),
+        timedelta(seconds=10),
         live=True,
     )
     body_timeout: timedelta = setting(
         Duration("1s", "5m"),
         "From the end of a request's head to the end of its body.",
-        _seconds(20),
+        timedelta(seconds=20),
         live=True,
     )
     idle_timeout: timedelta = setting(
         Duration("1s", "1h"),
         "How long a connection may rest between two requests.",
-        _seconds(60),
+        timedelta(seconds=60),
         live=True,
     )
     response_timeout: timedelta = setting(
         Duration("1s", "5m"),
         "How long a client may take to read an answer.",
-        _seconds(30),
+        timedelta(seconds=30),
         live=True,
     )
     max_connections: int = setting(
@@ -231,206 +219,6 @@ class ServerSettings:
         Listed(NetworkText()),
         "Networks of HTTP proxies whose X-Forwarded-For tells the client's address.",
         (),
-        live=True,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcmeSettings:
-    """What the ACME front end offers and demands."""
-
-    terms_of_service: str | None = setting(
-        PageUrl(),
-        "The terms that accounts must agree to; another URL is agreed to anew.",
-        None,
-        live=True,
-    )
-    website: str | None = setting(
-        PageUrl(), "A page about this service, shown in the directory.", None, live=True
-    )
-    caa_identities: tuple[str, ...] = setting(
-        Listed(DomainName()),
-        "The names that stand for this CA in CAA records, shown in the directory.",
-        (),
-        live=True,
-    )
-    issuer_domain_names: tuple[str, ...] = setting(
-        Listed(DomainName()),
-        "The names that stand for this CA in the records of dns-persist-01, at most 10.",
-        (),
-        live=True,
-        derived="`caa_identities`",
-    )
-    external_account_required: bool = setting(
-        Boolean(),
-        "Whether new accounts need a key of `acme-server eab create`.",
-        False,
-        live=True,
-    )
-    order_lifetime: timedelta = setting(
-        Duration("5m", "30d"), "How long an order may stay unfinished.", _days(7), live=True
-    )
-    authorization_lifetime: timedelta = setting(
-        Duration("5m", "398d"),
-        "How long a proof of control may be used again by its account.",
-        _days(30),
-        live=True,
-    )
-    pending_authorization_lifetime: timedelta = setting(
-        Duration("5m", "30d"), "How long a client has time to prove control.", _days(7), live=True
-    )
-    authorization_reuse: bool = setting(
-        Boolean(), "Whether a new order takes valid authorizations of its account.", True, live=True
-    )
-    nonce_lifetime: timedelta = setting(
-        Duration("1m", "1d"), "How long a nonce is accepted.", timedelta(hours=1)
-    )
-    max_identifiers: int = setting(Integer(1, 100), "The most names in one order.", 100, live=True)
-    profiles: tuple[str, ...] = setting(
-        Listed(ProfileName(), is_filled=True),
-        "The certificate profiles that clients may ask for, shown in the directory: those of "
-        "docs/profiles.md, and yours from `profiles`.",
-        ("tls_server",),
-        live=True,
-    )
-    default_profile: str | None = setting(
-        ProfileName(),
-        "The profile of orders that name none.",
-        None,
-        live=True,
-        derived="the first of `profiles`",
-    )
-    allowed_names: tuple[str, ...] = setting(
-        Listed(DomainName()),
-        "The only names that are served, with all names below them; empty: all names.",
-        (),
-        live=True,
-    )
-    denied_names: tuple[str, ...] = setting(
-        Listed(DomainName()),
-        "Names that are refused, with all names below them, even if they are allowed.",
-        (),
-        live=True,
-    )
-    challenge_types: tuple[ChallengeType, ...] = setting(
-        Listed(Word(ChallengeType), is_filled=True),
-        "The ways to prove control that are offered. `dns-persist-01` needs "
-        "`acme.caa_identities` or `acme.issuer_domain_names`.",
-        (ChallengeType.HTTP_01, ChallengeType.DNS_01, ChallengeType.TLS_ALPN_01),
-        live=True,
-    )
-
-    @property
-    def persist_issuers(self) -> tuple[str, ...]:
-        """The names that stand for this CA in the records of dns-persist-01."""
-        return self.issuer_domain_names or self.caa_identities
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidationSettings:
-    """How control of names is checked."""
-
-    http_port: int = setting(Integer(1, 65535), "The port of http-01.", 80, live=True, lab=5002)
-    tls_port: int = setting(Integer(1, 65535), "The port of tls-alpn-01.", 443, live=True, lab=5001)
-    resolvers: tuple[Resolver, ...] = setting(
-        Listed(ResolverText()),
-        "The DNS servers to ask, such as `127.0.0.1:8053` or `tls://9.9.9.9#dns.quad9.net`; empty: "
-        "the system's.",
-        (),
-        live=True,
-    )
-    zone_resolvers: tuple[tuple[str, tuple[Resolver, ...]], ...] = setting(
-        Keyed(DomainName(), Listed(ResolverText(), is_filled=True)),
-        "DNS servers for single zones and all names below them, such as "
-        "`{corp.example: [10.0.0.53]}`; the closest zone counts, `resolvers` serve the rest.",
-        (),
-        live=True,
-    )
-    resolver_ca: Path | None = setting(
-        PathText(),
-        "A file with the CA certificates (PEM) that resolvers over TLS and HTTPS are verified by; "
-        "empty: the system's.",
-        None,
-        live=True,
-    )
-    dnssec: DnssecMode = setting(
-        Word(DnssecMode),
-        "`resolver` demands that `resolvers` vouch for every answer by DNSSEC (the AD bit), so "
-        "names in unsigned zones fail; zones of `zone_resolvers` are exempt.",
-        DnssecMode.OFF,
-        live=True,
-    )
-    network_policy: NetworkPolicyMode = setting(
-        Word(NetworkPolicyMode),
-        "`internal` lets private addresses be contacted, `public` only those of the internet.",
-        NetworkPolicyMode.INTERNAL,
-        live=True,
-    )
-    allowed_networks: tuple[Network, ...] = setting(
-        Listed(NetworkText()),
-        "Networks that may be contacted beyond the policy. Loopback and link-local addresses are "
-        "opened only by networks within them; our own listeners and database by none.",
-        (),
-        live=True,
-        lab=_LOOPBACK_NETWORKS,
-    )
-    caa: CaaMode = setting(
-        Word(CaaMode),
-        "What CAA records do: `enforce` obeys them, `advisory` notes what they would forbid, `off` "
-        "looks for none. `enforce` needs `acme.caa_identities`.",
-        CaaMode.ADVISORY,
-        live=True,
-    )
-    deadline: timedelta = setting(
-        Duration("1s", "5m"),
-        "The longest a validation may take, with all attempts.",
-        _seconds(20),
-        live=True,
-    )
-    connect_timeout: timedelta = setting(
-        Duration("100ms", "1m"),
-        "The longest wait for a target's connection, and for its TLS handshake.",
-        _seconds(5),
-        live=True,
-    )
-    response_timeout: timedelta = setting(
-        Duration("100ms", "1m"),
-        "The longest wait for the answer of an http-01 target.",
-        _seconds(5),
-        live=True,
-    )
-    dns_timeout: timedelta = setting(
-        Duration("100ms", "30s"),
-        "The longest wait for one answer of one DNS server; each is asked twice.",
-        _seconds(2),
-        live=True,
-    )
-    retries: int = setting(
-        Integer(0, 10),
-        "How often a validation is tried again that failed for a passing cause.",
-        2,
-        live=True,
-    )
-    retried_causes: tuple[str, ...] = setting(
-        Listed(CauseCode()),
-        "The causes that count as passing, by the codes of `order explain`; a failure for any "
-        "other is told at once. Empty: timeouts, broken connections and DNS servers that fail.",
-        (),
-        live=True,
-    )
-    retry_delay: timedelta = setting(
-        Duration("0s", "1m"), "The pause before a retry.", _seconds(1), live=True
-    )
-    concurrency: int = setting(
-        Integer(1, 10_000), "The most validations at a time in one process.", 100, live=True
-    )
-    account_concurrency: int = setting(
-        Integer(1, 10_000), "The most of them for one account.", 20, live=True
-    )
-    queue: int = setting(
-        Integer(0, 100_000),
-        "How many may wait for their turn in one process before clients are told to come again.",
-        1000,
         live=True,
     )
 
@@ -463,22 +251,25 @@ class CaSettings:
         Word(KeyType), "The keys of the root and the issuing CA.", KeyType.EC_P256
     )
     root_lifetime: timedelta = setting(
-        Duration("1d", "10950d"), "The validity of the root.", _days(3650)
+        Duration("1d", "10950d"), "The validity of the root.", timedelta(days=3650)
     )
     issuing_lifetime: timedelta = setting(
-        Duration("1d", "10950d"), "The validity of the issuing CA.", _days(1825)
+        Duration("1d", "10950d"), "The validity of the issuing CA.", timedelta(days=1825)
     )
     certificate_lifetime: timedelta = setting(
         Duration("10m", "398d"),
         "The validity of certificates of the profile `tls_server`.",
-        _days(90),
+        timedelta(days=90),
         live=True,
     )
     crl_lifetime: timedelta = setting(
-        Duration("1h", "365d"), "From a CRL's thisUpdate to its nextUpdate.", _days(7), live=True
+        Duration("1h", "365d"),
+        "From a CRL's thisUpdate to its nextUpdate.",
+        timedelta(days=7),
+        live=True,
     )
     crl_interval: timedelta = setting(
-        Duration("1m", "30d"), "How often a CRL is made anew.", _days(1), live=True
+        Duration("1m", "30d"), "How often a CRL is made anew.", timedelta(days=1), live=True
     )
     cross_certificates: tuple[Path, ...] = setting(
         Listed(PathText()),

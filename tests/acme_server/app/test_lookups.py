@@ -12,7 +12,9 @@ import pytest
 
 from acme_server.app.lookups import build_resolver, caa_of_orders, caa_of_validations
 from acme_server.app.preparation import PreparationFailed, prepare
-from acme_server.config.settings import AcmeSettings, ServerSettings, Settings, ValidationSettings
+from acme_server.config.acmesettings import AcmeSettings
+from acme_server.config.settings import ServerSettings, Settings
+from acme_server.config.validationsettings import ValidationSettings
 from acme_server.config.values import CaaMode, DnssecMode, EncryptedResolver, Endpoint
 from acme_server.workflow.clock import SystemClock
 from policy.model.ids import AccountId
