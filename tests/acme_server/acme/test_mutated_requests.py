@@ -12,6 +12,7 @@ import random
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -38,6 +39,7 @@ class Findings:
 
     faults: list[str] = field(default_factory=list)
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    orders_made: int = 0
 
 
 class Attacker:
@@ -85,7 +87,8 @@ class Attacker:
         reads += [pending["authorizations"][0], pending["challenge"], ready["url"]]
         reads += [client.kid + "/orders", client.kid + "/orders?cursor=" + client.account_id]
         contact = {"contact": ["mailto:a@b.example"]}
-        timed = {**order_for(name, "*.x." + name), "notAfter": "2026-12-31T00:00:00Z"}
+        end = datetime.now(UTC) + timedelta(days=30)
+        timed = {**order_for(name, "*.x." + name), "notAfter": end.isoformat()}
         self._scene = [
             *(Right(url, b"") for url in reads),
             Right(urls.new_account, {"termsOfServiceAgreed": True, **contact}),
@@ -169,6 +172,8 @@ class Attacker:
             fault = fault_of(reply)
         self._nonce = None if reply is None else reply.headers.get("replay-nonce")
         self._findings.answers[damaged.how, 0 if reply is None else reply.status] += 1
+        if reply is not None and "/acme/order/" in reply.headers.get("location", ""):
+            self._findings.orders_made += 1
         if fault is not None:
             sent = damaged.raw or damaged.body
             self._findings.faults.append(f"{damaged.how} {damaged.target}: {fault} for {sent!r}")
@@ -224,6 +229,7 @@ async def test_three_thousand_damaged_requests(
         statuses[status] += number
     assert statuses[200] > 50
     assert statuses[201] > 5
+    assert findings.orders_made > 0
     assert {400, 403, 404, 405, 415} <= statuses.keys()
 
 
