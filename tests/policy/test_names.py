@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policy.model.errors import ErrorKind, ServerError
@@ -183,7 +183,13 @@ def test_address_in_another_form_is_malformed(address: str) -> None:
     assert _refusal("ip", address, ip=True).kind is ErrorKind.MALFORMED
 
 
-@given(kind=st.sampled_from(["dns", "ip"]) | st.text(), value=st.text())
+SERVED = st.sampled_from(
+    ["a.example", "*.A.example", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1"]
+)
+
+
+@given(kind=st.sampled_from(["dns", "ip"]) | st.text(), value=SERVED | st.text())
+@example(kind="dns", value="*.A.example")
 def test_any_text_is_an_identifier_or_a_refusal(kind: str, value: str) -> None:
     outcome = _outcome(kind, value)
 
