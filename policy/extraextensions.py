@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from policy import der
 
@@ -12,6 +14,10 @@ _MAX_DEPTH = 16
 _MAX_OID_TEXT = 128
 _OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,38})){1,31}", re.ASCII)
 _CONSTRUCTED = 0x20
+# What is made of other values, by number: external, embedded, sequence, set, unrestricted string;
+# from 0x40 on a tag is of another class than the universal one.
+_STRUCTURES = frozenset({0x08, 0x0B, 0x10, 0x11, 0x1D})
+_FIRST_OF_OTHER_CLASSES = 0x40
 # What X.509 itself defines (RFC 5280, section 4.2.1): this server builds some of it, the rest
 # would change what a certificate may be used for.
 _X509_ARC = "2.5.29."
@@ -64,13 +70,52 @@ def _check_value(encoded: bytes, depth: int) -> None:
     tag, start, end = der.read(encoded, 0)
     if end != len(encoded):
         raise ValueError("data after the value")
-    if tag & _CONSTRUCTED:
-        _check_members(encoded[start:end], depth - 1)
+    _check_content(tag, encoded[start:end], depth)
 
 
 def _check_members(content: bytes, depth: int) -> None:
     if depth == 0:
         raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
     for tag, member in der.values(content):
-        if tag & _CONSTRUCTED:
-            _check_members(member, depth - 1)
+        _check_content(tag, member, depth)
+
+
+def _check_content(tag: int, content: bytes, depth: int) -> None:
+    """What DER wants of the universal types that have one form only (ITU-T X.690, 8 and 11)."""
+    number = tag & ~_CONSTRUCTED
+    if number in _STRUCTURES:
+        if not tag & _CONSTRUCTED:
+            raise ValueError("a structure that is not constructed")
+    elif number < _FIRST_OF_OTHER_CLASSES and tag & _CONSTRUCTED:
+        raise ValueError("a simple value that is constructed")
+    if tag & _CONSTRUCTED:
+        _check_members(content, depth - 1)
+    elif (is_right := _FORMS.get(tag)) is not None and not is_right(content):
+        raise ValueError(f"the content of a value with tag {tag:#04x} is not as it must be")
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_shortest_integer(content: bytes) -> bool:
+    if len(content) < 2:
+        return bool(content)
+    return content[0] not in (0x00, 0xFF) or (content[0] ^ content[1]) & 0x80 != 0
+
+
+_FORMS: Mapping[int, Callable[[bytes], bool]] = MappingProxyType(
+    {
+        0x00: lambda content: False,  # the end of an indefinite length
+        0x01: lambda content: content in (b"\x00", b"\xff"),
+        0x02: _is_shortest_integer,
+        0x05: lambda content: content == b"",
+        0x06: lambda content: content != b"" and not content[-1] & 0x80,
+        0x0A: _is_shortest_integer,
+        0x0C: _is_utf8,
+    }
+)

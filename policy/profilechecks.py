@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from policy.baseline import DOMAIN_VALIDATED
-from policy.extraextensions import check_oid
+from policy.extraextensions import ExtraExtension, check_oid
 from policy.profiles import (
     DIGITAL_SIGNATURE,
     KEY_ENCIPHERMENT,
@@ -115,6 +121,31 @@ def _extension_faults(profile: Profile) -> Iterator[Fault]:
         yield Fault("extensions", f"has more than {MAX_EXTENSIONS} entries")
     for oid in sorted({oid for oid in oids if oids.count(oid) > 1}):
         yield Fault("extensions", f"has {oid} twice")
+    for extra in profile.extensions:
+        if not _can_be_read(extra):
+            yield Fault("extensions", f"the value of {extra.oid} is not what that extension has")
+
+
+def _can_be_read(extra: ExtraExtension) -> bool:
+    """Whether those who know the extension can read its value: a certificate with it is loaded."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    name = x509.Name([])
+    builder = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=1,
+        not_valid_before=moment,
+        not_valid_after=moment,
+    )
+    value = x509.UnrecognizedExtension(x509.ObjectIdentifier(extra.oid), extra.value)
+    certificate = builder.add_extension(value, critical=False).sign(key, hashes.SHA256())
+    try:
+        len(x509.load_der_x509_certificate(certificate.public_bytes(Encoding.DER)).extensions)
+    except ValueError:
+        return False
+    return True
 
 
 def _public_faults(profile: Profile) -> Iterator[Fault]:

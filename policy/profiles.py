@@ -111,6 +111,8 @@ class Profile:
             raise ValueError(f"profile {self.name}: validity must be above 0 and below its maximum")
         if not timedelta(0) <= self.backdate <= min(MAX_BACKDATE, self.validity - _INCLUSIVE):
             raise ValueError(f"profile {self.name}: backdate must be below the validity and 1 h")
+        if any(each.microseconds for each in (self.validity, self.maximum_validity, self.backdate)):
+            raise ValueError(f"profile {self.name}: certificates know whole seconds only")
 
     @cached_property
     def version(self) -> str:

@@ -182,11 +182,12 @@ class Integer(Scalar[int]):
 
 
 class Duration(Scalar[timedelta]):
-    """A duration with its unit, ``10s``."""
+    """A duration with its unit, ``10s``; in whole seconds where certificates say it."""
 
     is_text = False
 
-    def __init__(self, least: str, most: str) -> None:
+    def __init__(self, least: str, most: str, *, is_whole: bool = False) -> None:
+        self._is_whole = is_whole
         self.form = f"duration, {least} to {most}"
         self._bounds = least, most
         self._least, self._most = parse_duration(least), parse_duration(most)
@@ -196,6 +197,8 @@ class Duration(Scalar[timedelta]):
         value = parse_duration(text)
         if not self._least <= value <= self._most:
             raise ValueError(f"must be {self._bounds[0]} to {self._bounds[1]}")
+        if self._is_whole and value.microseconds:
+            raise ValueError("must be in whole seconds")
         return value
 
     def plain(self, value: timedelta) -> object:

@@ -106,7 +106,7 @@ def _base(name: str, own: ProfileSettings, settings: Settings) -> Profile:
 
 def _backdate(base: Profile, validity: timedelta) -> timedelta:
     """A certificate of minutes is not to start with most of them gone."""
-    return min(base.backdate, validity / 4)
+    return min(base.backdate, validity // 4 // _SECOND * _SECOND)
 
 
 def _build(name: str, own: ProfileSettings, settings: Settings) -> Profile:

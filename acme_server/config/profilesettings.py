@@ -54,14 +54,14 @@ class ProfileSettings:
         "What the directory tells people about the profile: a sentence, or a URL.",
     )
     validity: timedelta | None = _optional(
-        Duration("10m", "3650d"), "The validity of certificates."
+        Duration("10m", "3650d", is_whole=True), "The validity of certificates."
     )
     maximum_validity: timedelta | None = _optional(
-        Duration("10m", "3650d"),
+        Duration("10m", "3650d", is_whole=True),
         "The longest validity that a client may ask for; empty: `validity`, if that is set.",
     )
     backdate: timedelta | None = _optional(
-        Duration("0s", "1h"), "How long before its issuance a certificate starts."
+        Duration("0s", "1h", is_whole=True), "How long before its issuance a certificate starts."
     )
     ec_key_usages: tuple[KeyUsage, ...] | None = _optional(
         Listed(Word(KeyUsage)), "The key usages of EC keys."

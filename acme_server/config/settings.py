@@ -257,7 +257,7 @@ class CaSettings:
         Duration("1d", "10950d"), "The validity of the issuing CA.", timedelta(days=1825)
     )
     certificate_lifetime: timedelta = setting(
-        Duration("10m", "398d"),
+        Duration("10m", "398d", is_whole=True),
         "The validity of certificates of the profile `tls_server`.",
         timedelta(days=90),
         live=True,

@@ -57,7 +57,7 @@ async def test_a_fault_at_every_step_loses_nothing_and_leaves_nothing_hanging(
         "ACME_SERVER__VALIDATION__DEADLINE": "6s",
     }
     with LabServer(environment) as server:
-        async with load_on(server) as load:
+        async with load_on(server, has_defects=action == "error") as load:
             await load.until(lambda: all(flag.exists() for flag in flags.values()), 120)
             before = len(load.serials)
             await load.until(lambda: len(load.serials) > before + 10, 60)

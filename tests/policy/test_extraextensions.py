@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +65,17 @@ def test_extension_that_the_server_builds_or_that_gives_powers_is_refused(oid: s
         b"\x04\x81\x01\x00",
         b"\x1f\x81\x01\x00",
         der.sequence(b"\x02\x05\x01"),
+        b"\x00\x00",
+        b"\x01\x01\x01",
+        b"\x02\x00",
+        b"\x02\x02\x00\x01",
+        b"\x02\x02\xff\x80",
+        b"\x05\x01\x00",
+        b"\x06\x01\x80",
+        b"\x0c\x01\xff",
+        b"\x10\x00",
+        b"\x24\x02\x04\x00",
+        der.sequence(b"\x01\x01\x01"),
     ],
 )
 def test_value_that_is_no_der_is_refused(value: bytes) -> None:
@@ -99,7 +108,32 @@ def test_text_that_is_no_oid_is_refused(text: str) -> None:
         ExtraExtension(text, NULL)
 
 
-@given(st.binary(max_size=200))
-def test_octets_are_a_value_or_are_refused_as_one_of_its_oid(value: bytes) -> None:
-    with contextlib.suppress(ValueError):
-        assert ExtraExtension(OWN, value).value == value
+_SIMPLE = st.one_of(
+    st.binary(max_size=20).map(lambda octets: der.tlv(0x04, octets)),
+    st.text(max_size=10).map(lambda text: der.tlv(0x0C, text.encode())),
+    st.integers(min_value=0, max_value=2**64).map(
+        lambda number: der.integer(number.to_bytes((number.bit_length() + 7) // 8 or 1))
+    ),
+    st.sampled_from([NULL, b"\x01\x01\x00", b"\x01\x01\xff", b"\x02\x01\x80", b"\x80\x01\x07"]),
+)
+_VALUES = st.recursive(
+    _SIMPLE,
+    lambda inner: st.lists(inner, max_size=4).map(lambda parts: der.sequence(*parts)),
+    max_leaves=8,
+)
+
+
+@given(_VALUES)
+def test_every_value_in_der_is_taken(value: bytes) -> None:
+    assert ExtraExtension(OWN, value).value == value
+
+
+@given(_VALUES, st.data())
+def test_a_value_that_is_cut_or_has_more_after_it_is_none(
+    value: bytes, data: st.DataObject
+) -> None:
+    cut = value[: data.draw(st.integers(1, len(value) - 1))]
+
+    for damaged in (cut, value + b"\x00", value + value):
+        with pytest.raises(ValueError, match="is not DER"):
+            ExtraExtension(OWN, damaged)

@@ -113,6 +113,12 @@ FAULTS: dict[str, tuple[Profile, dict[str, Any], str, str]] = {
         "country",
         "two capital letters",
     ),
+    "a value that the extension does not have": (
+        TLS_SERVER,
+        {"extensions": (ExtraExtension("1.3.6.1.4.1.311.21.7", b"\x05\x00"),)},
+        "extensions",
+        "1.3.6.1.4.1.311.21.7 is not what that extension has",
+    ),
     "nine extensions": (
         TLS_SERVER,
         {"extensions": tuple(map(_own, range(9)))},

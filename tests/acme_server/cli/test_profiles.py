@@ -162,9 +162,20 @@ def test_lint_does_without_openssl(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert "openssl is not installed" in result.stdout
 
 
-def test_fault_that_only_a_certificate_shows_is_found(
+def test_value_that_an_extension_cannot_have_is_refused_in_the_configuration(
     run: Run, configured: Callable[[str], str]
 ) -> None:
+    result = run("config", "check", "--config", configured(UNREADABLE))
+
+    assert result.exit_code == 2
+    assert "profiles.broken.extensions" in result.stderr
+
+
+def test_fault_that_only_a_certificate_shows_is_found(
+    run: Run, configured: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the configuration lets pass, for whatever reason, the lint of a certificate finds.
+    monkeypatch.setattr("policy.profilechecks._can_be_read", lambda extra: True)
     path = configured(UNREADABLE)
 
     text = run("profile", "lint", "broken", "--config", path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -343,3 +343,22 @@ def test_unknown_variable_of_a_profile_is_refused(refuse: Refuse) -> None:
     (line,) = refuse("server: {}", {"ACME_SERVER__PROFILES__TLS_SHORT__VALIDTY": "3d"})
 
     assert "did you mean ACME_SERVER__PROFILES__TLS_SHORT__VALIDITY?" in line
+
+
+@pytest.mark.parametrize("validity", ["601s", "610s", "613s"])
+def test_a_short_certificate_begins_at_a_whole_second(load: Load, validity: str) -> None:
+    settings = load(
+        f"{{ca: {{certificate_lifetime: {validity}}}, "
+        f"profiles: {{brief: {{validity: {validity}}}}}}}"
+    )
+
+    for profile in all_profiles(settings).values():
+        start, end = profile.validity_of(None, None, datetime.now(UTC))
+        assert (start.microsecond, end.microsecond) == (0, 0)
+
+
+@pytest.mark.parametrize("key", ["validity", "maximum_validity", "backdate"])
+def test_fractions_of_seconds_are_refused(refuse: Refuse, key: str) -> None:
+    (line,) = refuse(f"profiles: {{brief: {{{key}: 700500ms}}}}")
+
+    assert f"profiles.brief.{key}: must be in whole seconds" in line
