@@ -23,6 +23,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 _MICROSECOND = timedelta(microseconds=1)
 # What one customer gets from a provider at most, so that a host can't pass for many.
 _RANGE_PREFIX = 48
+_HOST_PREFIX = 64
 
 
 class LimitKind(enum.StrEnum):
@@ -105,13 +106,12 @@ class LimitRules:
     def for_new_account(self, address: str) -> tuple[Demand, ...]:
         """What a new account from ``address`` takes."""
         single, wide = LimitKind.NEW_ACCOUNTS_PER_ADDRESS, LimitKind.NEW_ACCOUNTS_PER_RANGE
-        around = address_range(address)
-        limits = [(single, address, f"the address {address}", self.limits.get(single))]
-        if around is not None:
-            limits.append((wide, around, f"the range {around}", self.limits.get(wide)))
+        around, key = address_range(address), address_key(address)
         network = self._network_of(address)
-        if network is not None:
-            limits = [(*limits[0][:3], self.by_network[network])]
+        limit = self.limits.get(single) if network is None else self.by_network[network]
+        limits = [(single, key, f"the address {key}", limit)]
+        if around is not None and network is None:
+            limits.append((wide, around, f"the range {around}", self.limits.get(wide)))
         return tuple(
             Demand(kind=kind, key=key, subject=subject, limit=limit)
             for kind, key, subject, limit in limits
@@ -207,6 +207,17 @@ def address_range(address: str) -> str | None:
     return str(ip_network((int(parsed), _RANGE_PREFIX), strict=False))
 
 
+def address_key(address: str) -> str:
+    """What counts as one address: of IPv6 the /64, all of which one host can use."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((int(parsed), _HOST_PREFIX), strict=False))
+    return str(parsed)
+
+
 def name_set(identifiers: Iterable[Identifier]) -> bytes:
     """SHA-256 of the names, whatever their order."""
     texts = sorted({str(identifier) for identifier in identifiers})
@@ -225,7 +236,4 @@ def _by_domain(identifiers: Iterable[Identifier]) -> dict[str, list[Identifier]]
 def _domain_key(identifier: Identifier) -> str:
     if identifier.type is IdentifierType.DNS:
         return registered_domain(identifier.base.value)
-    address = ip_address(identifier.value)
-    if isinstance(address, IPv6Address):
-        return str(ip_network((int(address), 64), strict=False))
-    return str(address)
+    return address_key(identifier.value)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from policy.baseline import DOMAIN_VALIDATED
 from policy.extraextensions import ExtraExtension, check_oid
+from policy.model.identifiers import IdentifierType
 from policy.profiles import (
     DIGITAL_SIGNATURE,
     KEY_ENCIPHERMENT,
@@ -158,6 +159,9 @@ def _public_faults(profile: Profile) -> Iterator[Fault]:
         yield Fault("extended_key_usages", "must be server_auth alone in public certificates")
     if DOMAIN_VALIDATED not in profile.policies:
         yield Fault("policies", f"must have {DOMAIN_VALIDATED}, domain validated (BR 7.1.6.1)")
+    if profile.identifier_types != {IdentifierType.DNS}:
+        # Reserved addresses (BR 7.1.2.7.12) are not told apart here.
+        yield Fault("identifier_types", "must be dns alone in public certificates")
     if profile.extensions:
         yield Fault("extensions", "must be empty for public certificates (BR 7.1.2.7.6)")
 

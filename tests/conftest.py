@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from storage.migrations import migrate
 from storage.pool import Database
 from support.postgres import APPLICATION, TEMPLATE, PostgresCluster, run_apart, run_cluster
 
+# The machine may be busy: how long an example takes says nothing about what is tested.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 _LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,

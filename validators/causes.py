@@ -21,6 +21,7 @@ class Cause:
 
     ``seen`` says what was met, ``likely`` the usual reason, ``next_step`` what to do; together
     they are a format. A transient cause may be gone a moment later, so the attempt is repeated.
+    ``is_ours`` marks what the applicant can do nothing about.
     """
 
     code: str
@@ -29,6 +30,7 @@ class Cause:
     likely: str
     next_step: str
     is_transient: bool = False
+    is_ours: bool = False
 
 
 class ValidationFailure(Exception):
@@ -41,6 +43,14 @@ class ValidationFailure(Exception):
         super().__init__(cause.code)
         self.cause = cause
         self.values = values
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this server could not look, so that nothing is known of the applicant."""
+        cause = self.cause
+        if cause is CAA_LOOKUP_FAILED:
+            cause = CAUSES.get(str(self.values["reason"]), cause)
+        return cause.is_ours
 
     def as_problem(self) -> Problem:
         """The problem to show to the applicant."""
@@ -161,6 +171,7 @@ DNS_UNREACHABLE = Cause(
     likely="The resolvers in the server's configuration are down.",
     next_step="Tell the operator of this server.",
     is_transient=True,
+    is_ours=True,
 )
 DNS_NAME_UNUSABLE = Cause(
     code="dns_name_unusable",
@@ -204,6 +215,7 @@ DNS_UNTRUSTED = Cause(
     seen="No DNS resolver of this server proved its identity to be asked {type} for {name}.",
     likely="A resolver's TLS certificate has expired, or is not for the configured name.",
     next_step="Tell the operator of this server.",
+    is_ours=True,
 )
 TXT_NAME_MISSING = Cause(
     code="txt_name_missing",
@@ -472,6 +484,7 @@ INTERNAL = Cause(
     seen="The validation failed because of a defect of this server.",
     likely="",
     next_step="Tell the operator of this server.",
+    is_ours=True,
 )
 
 CAUSES: Mapping[str, Cause] = {

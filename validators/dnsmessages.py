@@ -121,11 +121,11 @@ class Answer:
             if record.type is record_type and record.owner == owner
         ]
 
-    def find_alias(self, owner: Name) -> Name | None:
-        """What ``owner`` is an alias of; None if it is none."""
+    def find_alias(self, owner: Name) -> tuple[Name, int] | None:
+        """What ``owner`` is an alias of, with the record's TTL; None if it is none."""
         for record in self.find_records(owner, RecordType.CNAME):
             if isinstance(record.value, tuple):
-                return record.value
+                return record.value, record.ttl
         return None
 
 

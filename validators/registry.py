@@ -186,11 +186,13 @@ class Validators:
         if run.defect is not None:
             facts["defect"] = excerpt(run.defect, 4000)
         problem: Problem | None = None
+        is_ours = False
         if not run.is_proven:
             assert run.failure is not None
-            problem = run.failure.as_problem()
+            problem, is_ours = run.failure.as_problem(), run.failure.is_ours
         return Verdict(
             problem=problem,
+            is_ours=is_ours,
             reliance=run.reliance,
             evidence=Evidence(
                 method=task.type,

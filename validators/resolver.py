@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -172,17 +172,21 @@ class Resolver:
             chain = [parse_name(name)]
         except ValueError:
             raise NameUnusable(name, record_type.name) from None
+        shortest = _NO_BOUND
         while True:
             answer = await self._ask(name, chain[-1], record_type, trace)
             asked = len(chain)
             while (alias := answer.find_alias(chain[-1])) is not None:
-                if alias in chain or len(chain) > self._settings.max_chain:
+                target, ttl = alias
+                if target in chain or len(chain) > self._settings.max_chain:
                     raise ChainTooLong(name, record_type.name)
-                chain.append(alias)
+                chain.append(target)
+                shortest = min(shortest, ttl)
             if answer.rcode == Rcode.NXDOMAIN:
                 raise NameMissing(name, record_type.name)
             if records := answer.find_records(chain[-1], record_type):
-                return records
+                # What was found by way of an alias holds no longer than the alias.
+                return [replace(record, ttl=min(record.ttl, shortest)) for record in records]
             if len(chain) == asked:
                 raise NoRecords(name, record_type.name)
 
@@ -243,6 +247,8 @@ class Resolver:
 
 
 _LOOPBACK = IPv4Address("127.0.0.1")
+# The longest TTL there is (RFC 2181, section 8).
+_NO_BOUND = 2**31 - 1
 # Bogus, signature expired or not yet valid, DNSKEY missing, RRSIGs missing, no zone key, NSEC
 # missing (RFC 8914, section 4).
 _DNSSEC_REASONS = frozenset(range(6, 13))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import getpass
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +14,7 @@ from acme_server.cli.errors import CommandFailed
 from acme_server.cli.invocation import Invocation, operator_command
 from acme_server.cli.output import render_facts, render_table, show
 from acme_server.cli.parameters import DurationText, ObjectId, limit_option
-from acme_server.cli.questions import told
+from acme_server.cli.questions import operator_name, told
 
 if TYPE_CHECKING:
     from acme_server.workflow.external_accounts import ExternalAccountUseCases
@@ -60,7 +58,7 @@ def create_key(
         made = _manage(
             invocation,
             lambda keys: keys.create(
-                owner=owner, max_uses=max_uses, lifetime=expires_in, actor=operator_name()
+                owner=owner, max_uses=max_uses, lifetime=expires_in, actor=_operator()
             ),
         )
     except KeyRefused as error:
@@ -111,7 +109,7 @@ def revoke_key(invocation: Invocation, key: UUID) -> None:
     from policy.model.ids import ExternalAccountId
 
     revoked = _manage(
-        invocation, lambda keys: keys.revoke(ExternalAccountId(key), actor=operator_name())
+        invocation, lambda keys: keys.revoke(ExternalAccountId(key), actor=_operator())
     )
     if revoked is None:
         raise CommandFailed("there is no such key")
@@ -119,12 +117,8 @@ def revoke_key(invocation: Invocation, key: UUID) -> None:
     invocation.answer(document, lambda: render_facts(document))
 
 
-def operator_name() -> str:
-    """Who runs the command, for the audit trail: the account that was logged in with."""
-    try:
-        return f"operator:{os.environ.get('SUDO_USER') or getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"operator:{os.getuid()}"
+def _operator() -> str:
+    return f"operator:{operator_name()}"
 
 
 def _manage(invocation: Invocation, work: Callable[[ExternalAccountUseCases], Awaitable[T]]) -> T:

@@ -128,7 +128,7 @@ class LimitUseCases:
 
     async def concluded(self, task: ValidationTask, verdict: Verdict) -> None:
         """Count a failed validation, or end a row of them; not where the fault was ours."""
-        if verdict.problem is not None and verdict.problem.kind is ErrorKind.SERVER_INTERNAL:
+        if verdict.is_ours:
             return
         try:
             await self._count(task.account_id, task.identifier, is_valid=verdict.is_valid)

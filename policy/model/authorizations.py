@@ -111,6 +111,7 @@ class Evidence:
 class Verdict:
     """How a validation ended: ``problem`` is None exactly when control was proven.
 
+    ``is_ours`` says that it was this server that could not look, not the applicant who failed;
     ``reliance`` is how long other orders may rely on the proof, None where the proof itself sets
     no bound.
     """
@@ -118,6 +119,7 @@ class Verdict:
     problem: Problem | None
     evidence: Evidence
     reliance: timedelta | None = None
+    is_ours: bool = False
 
     @property
     def is_valid(self) -> bool:

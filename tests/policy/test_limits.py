@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.limits import Demand, Limit, LimitKind, LimitRules, address_range, name_set
+from policy.limits import Demand, Limit, LimitKind, LimitRules, address_key, address_range, name_set
 from policy.model.identifiers import Identifier, IdentifierType
 from policy.model.ids import AccountId
 from policy.registereddomains import registered_domain
@@ -82,7 +82,7 @@ def test_nobody_looks_for_registered_domains_that_are_not_limited(
         (
             "2001:db8:1:2::3",
             {
-                "new_accounts_per_address": "2001:db8:1:2::3",
+                "new_accounts_per_address": "2001:db8:1:2::/64",
                 "new_accounts_per_range": "2001:db8:1::/48",
             },
         ),
@@ -121,7 +121,7 @@ def test_the_smallest_network_with_an_override_counts(address: str, expected: Li
     demands = rules.for_new_account(address)
 
     assert [(demand.key, demand.limit) for demand in demands] == (
-        [] if expected is None else [(address, expected)]
+        [] if expected is None else [(address_key(address), expected)]
     )
 
 

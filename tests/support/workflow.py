@@ -53,6 +53,7 @@ from storage.pool import Database
 from storage.preauthorizations import Preauthorizations
 from storage.revocations import Revocations
 from storage.secrets import SealedSecrets
+from validators.causes import CAUSES
 
 STATUS_URL = "http://status.example"
 CHALLENGES = ("http-01", "dns-01", "tls-alpn-01")
@@ -94,7 +95,9 @@ def verdict_of(task: ValidationTask, problem: Problem | None = None) -> Verdict:
     evidence = Evidence(
         method=task.type, perspective="primary", started_at=now, finished_at=now, facts={"seen": 1}
     )
-    return Verdict(problem=problem, evidence=evidence)
+    cause = None if problem is None else CAUSES.get(problem.cause or "")
+    is_ours = cause is not None and cause.is_ours
+    return Verdict(problem=problem, evidence=evidence, is_ours=is_ours)
 
 
 REFUSED = Problem(kind=ErrorKind.CONNECTION, detail="refused", cause="connection_refused")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from validators.addresses import (
@@ -233,7 +233,6 @@ def test_the_reason_names_the_block() -> None:
 
 
 @given(st.ip_addresses(v=4), st.sampled_from(["::ffff:0:0", "64:ff9b::", "::", "2002::"]))
-@settings(deadline=None)
 def test_wrapping_never_opens_what_is_closed(inner: IPv4Address, prefix: str) -> None:
     shift = 80 if prefix == "2002::" else 0
     outer = IPv6Address(int(IPv6Address(prefix)) | int(inner) << shift)

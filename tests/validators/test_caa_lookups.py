@@ -283,3 +283,18 @@ async def test_a_hostile_record_is_shown_escaped_and_cut(lab: Lab, dns_server: D
     detail = outcome.failure.as_problem().detail
     assert detail.isprintable()
     assert len(detail) < 700
+
+
+async def test_what_is_found_by_way_of_an_alias_holds_no_longer_than_the_alias(
+    lab: Lab, dns_server: DnsServer
+) -> None:
+    def aliased(question: Question) -> list[bytes]:
+        message = reply(question)
+        owner, target = question.name, "shop.provider.test."
+        message.answer.append(dns.rrset.from_text(owner, 60, "IN", "CNAME", target))
+        message.answer.append(dns.rrset.from_text(target, 86_400, "IN", "CAA", OURS))
+        return [wire(message)]
+
+    dns_server.script("www.example.test", "CAA", aliased)
+
+    assert (await check(lab)).facts["ttl"] == 60

@@ -84,3 +84,21 @@ def test_only_failures_that_may_pass_are_transient() -> None:
 
 def test_a_defect_of_ours_is_told_as_such() -> None:
     assert causes.INTERNAL.kind is ErrorKind.SERVER_INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_ours"),
+    [
+        (ValidationFailure(causes.DNS_UNREACHABLE), True),
+        (ValidationFailure(causes.DNS_UNTRUSTED), True),
+        (ValidationFailure(causes.INTERNAL), True),
+        (ValidationFailure(causes.DNS_TIMEOUT), False),
+        (ValidationFailure(causes.CONNECTION_REFUSED), False),
+        (ValidationFailure(causes.CAA_LOOKUP_FAILED, reason="dns_unreachable"), True),
+        (ValidationFailure(causes.CAA_LOOKUP_FAILED, reason="dns_servfail"), False),
+    ],
+)
+def test_what_only_the_operator_can_mend_is_told_apart(
+    failure: ValidationFailure, is_ours: bool
+) -> None:
+    assert failure.is_ours is is_ours

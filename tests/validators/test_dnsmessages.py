@@ -14,7 +14,7 @@ import dns.name
 import dns.rdatatype
 import dns.rrset
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from validators.caarecords import CaaRecord
@@ -112,7 +112,10 @@ def test_values_are_found_by_owner_and_type() -> None:
     other = parse_name("other.test")
 
     assert answer.rcode == Rcode.NOERROR
-    assert answer.find_alias(NAME) == other
+    found = answer.find_alias(NAME)
+
+    assert found is not None
+    assert found[0] == other
     assert answer.find_alias(other) is None
     assert [found.value for found in answer.find_records(other, RecordType.A)] == [
         IPv4Address("192.0.2.1")
@@ -283,7 +286,6 @@ def as_dnspython_reads(wire: bytes) -> set[tuple[Name, str, Value]]:
 
 
 @given(st.lists(_LINES, max_size=8))
-@settings(deadline=None)
 def test_answers_are_read_as_dnspython_reads_them(lines: list[str]) -> None:
     wire = answer_to(ask(), *lines)
 
@@ -296,7 +298,6 @@ _EDITS = st.lists(st.tuples(st.integers(2, 200), st.integers(0, 255)), max_size=
 
 
 @given(st.lists(_LINES, min_size=1, max_size=4), _EDITS, st.integers(12, 300))
-@settings(deadline=None)
 def test_a_damaged_answer_is_read_or_malformed(
     lines: list[str], edits: list[tuple[int, int]], cut: int
 ) -> None:
@@ -314,7 +315,6 @@ def test_a_damaged_answer_is_read_or_malformed(
 
 @given(st.integers(0, 4), st.binary(max_size=300))
 @example(0, b"")
-@settings(deadline=None)
 def test_any_octets_behind_a_right_header_are_read_or_malformed(count: int, octets: bytes) -> None:
     header = answer_to(ask())[:4] + bytes([0, 0, 0, count, 0, 0, 0, 0])
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from validators.excerpts import excerpt
@@ -34,7 +34,6 @@ def test_excerpts(foreign: str | bytes, expected: str) -> None:
 
 
 @given(st.text() | st.binary(), st.integers(10, 300))
-@settings(deadline=None)
 def test_an_excerpt_is_short_printable_ascii(foreign: str | bytes, limit: int) -> None:
     text = excerpt(foreign, limit)
 
@@ -45,6 +44,5 @@ def test_an_excerpt_is_short_printable_ascii(foreign: str | bytes, limit: int) -
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
-@settings(deadline=None)
 def test_different_inputs_have_different_excerpts(one: bytes, other: bytes) -> None:
     assert (excerpt(one, 1000) == excerpt(other, 1000)) is (one == other)

@@ -378,7 +378,6 @@ async def test_proxies_and_the_hosts_file_are_ignored(
 @given(sent=st.lists(st.binary(max_size=200), max_size=4))
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 async def test_whatever_a_target_sends_ends_in_a_verdict(lab: Lab, sent: list[bytes]) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from validators.http1 import (
@@ -77,7 +77,6 @@ _STREAMS = st.lists(_TOKENS, max_size=15).map(b"".join) | st.builds(
 
 
 @given(_STREAMS, st.lists(st.integers(0, 300), max_size=8))
-@settings(deadline=None)
 def test_the_division_into_segments_makes_no_difference(stream: bytes, cuts: list[int]) -> None:
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     parts = [stream[start:end] for start, end in pairwise(edges)]
@@ -87,7 +86,6 @@ def test_the_division_into_segments_makes_no_difference(stream: bytes, cuts: lis
 
 
 @given(st.binary(max_size=400))
-@settings(deadline=None)
 def test_any_octets_end_in_a_response_or_one_of_two_errors(stream: bytes) -> None:
     end, *_ = read([stream])
 
@@ -95,7 +93,6 @@ def test_any_octets_end_in_a_response_or_one_of_two_errors(stream: bytes) -> Non
 
 
 @given(st.binary(max_size=90), st.lists(st.integers(1, 30), max_size=5))
-@settings(deadline=None)
 def test_a_chunked_body_is_put_together(body: bytes, sizes: list[int]) -> None:
     wire, rest = b"", body
     for size in [*sizes, len(body)]:

@@ -7,6 +7,7 @@ row the tables are as they were before it, and the nonce of its answer works for
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -100,6 +101,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     "O037 mapped": ("::ffff:127.0.0.1",),
     "O045": ("good.example.com", "a_b.example.com", "x..example.com", "also.example.com"),
 }
+
+
+def _in_hours(count: int) -> str:
+    return (datetime.now(UTC) + timedelta(hours=count)).isoformat()
+
+
 ORDERS: dict[str, object] = {
     **{id_: order_for(*names) for id_, names in NAMES.items()},
     "O005": order_for(*(f"n{number}.example.com" for number in range(101))),
@@ -107,8 +114,8 @@ ORDERS: dict[str, object] = {
     "O057": {**order_for("a.example"), "notAfter": "2099-01-01T00:00:00Z"},
     "O057 before it begins": {
         **order_for("a.example"),
-        "notBefore": "2026-12-02T00:00:00Z",
-        "notAfter": "2026-12-01T00:00:00Z",
+        "notBefore": _in_hours(12),
+        "notAfter": _in_hours(6),
     },
     "O057 in the past": {**order_for("a.example"), "notAfter": "2001-01-01T00:00:00Z"},
 }

@@ -525,7 +525,6 @@ def run_sequences(world: World, examples: int, steps: int, phases: tuple[Phase, 
             max_examples=examples,
             stateful_step_count=steps,
             phases=phases,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

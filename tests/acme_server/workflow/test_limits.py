@@ -434,9 +434,9 @@ async def test_successes_and_faults_of_ours_are_no_failed_validations(database: 
         database, limits=rules({LimitKind.FAILED_VALIDATIONS: ONE}, pause_after=1)
     )
     caller = await house.caller()
-    ours = Problem(kind=ErrorKind.SERVER_INTERNAL, detail="our resolver is away")
-
-    await fail(house, caller, "a.example.com", ours)
+    for cause in ("internal", "dns_unreachable", "dns_untrusted"):
+        ours = Problem(kind=ErrorKind.DNS, detail="our resolver is away", cause=cause)
+        await fail(house, caller, "a.example.com", ours)
     await house.ready_order(caller, "a.example.com")
 
     assert await states(database) == 0
