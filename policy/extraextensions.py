@@ -13,6 +13,10 @@ MAX_VALUE_BYTES = 4096
 _MAX_DEPTH = 16
 _MAX_OID_TEXT = 128
 _OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,38})){1,31}", re.ASCII)
+# Numbers of 128 bits are enough for UUIDs (ITU-T X.667), and all that libraries read. The second
+# number shares its octets with the first, of which 2 adds this much (X.690, 8.19.4).
+_NUMBERS = 2**128
+_SHARED = 80
 _CONSTRUCTED = 0x20
 # What is made of other values, by number: external, embedded, sequence, set, unrestricted string;
 # from 0x40 on a tag is of another class than the universal one.
@@ -61,9 +65,11 @@ def check_oid(text: str) -> None:
     """Raises ValueError unless ``text`` is an object identifier in dots (ITU-T X.660)."""
     if len(text) > _MAX_OID_TEXT or not _OID.fullmatch(text):
         raise ValueError(f'"{text[:_MAX_OID_TEXT]}" is no object identifier such as 1.3.6.1.4.1.1')
-    first, second = text.split(".")[:2]
-    if first != "2" and int(second) > 39:
+    first, second, *others = map(int, text.split("."))
+    if first != 2 and second > 39:
         raise ValueError(f"the second number of {text} is above 39")
+    if max(second + _SHARED, *others) >= _NUMBERS:
+        raise ValueError(f"a number of {text} has more than 128 bits")
 
 
 def _check_value(encoded: bytes, depth: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,6 +107,19 @@ def test_text_that_is_no_oid_is_refused(text: str) -> None:
         check_oid(text)
     with pytest.raises(ValueError, match=r"no object identifier|above 39"):
         ExtraExtension(text, NULL)
+
+
+@pytest.mark.parametrize("text", [f"2.25.{2**128 - 1}", f"2.{2**128 - 81}", f"1.3.{2**128 - 1}.1"])
+def test_numbers_of_oids_have_up_to_128_bits(text: str) -> None:
+    check_oid(text)
+
+    assert x509.ObjectIdentifier(text).dotted_string == text
+
+
+@pytest.mark.parametrize("text", [f"2.25.{2**128}", f"2.{2**128 - 80}", f"1.3.{2**128}.1"])
+def test_larger_numbers_of_oids_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="more than 128 bits"):
+        check_oid(text)
 
 
 _SIMPLE = st.one_of(
