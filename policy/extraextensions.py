@@ -68,7 +68,7 @@ def check_oid(text: str) -> None:
     first, second, *others = map(int, text.split("."))
     if first != 2 and second > 39:
         raise ValueError(f"the second number of {text} is above 39")
-    if max(second + _SHARED, *others) >= _NUMBERS:
+    if any(number >= _NUMBERS for number in (second + _SHARED, *others)):
         raise ValueError(f"a number of {text} has more than 128 bits")
 
 
