@@ -10,8 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-# The reserved identifier of domain validated certificates (BR 7.1.6.1).
+# The reserved identifiers of policies (BR 7.1.6.1), of which a certificate has one (7.1.2.7.9).
 DOMAIN_VALIDATED = "2.23.140.1.2.1"
+RESERVED_POLICIES = frozenset(
+    {
+        DOMAIN_VALIDATED,
+        "2.23.140.1.2.2",  # organization validated
+        "2.23.140.1.2.3",  # individual validated
+        "2.23.140.1.1",  # extended validation
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from policy.baseline import DOMAIN_VALIDATED
+from policy.baseline import DOMAIN_VALIDATED, RESERVED_POLICIES
 from policy.extraextensions import ExtraExtension, check_oid
 from policy.model.identifiers import IdentifierType
 from policy.profiles import (
@@ -159,6 +159,9 @@ def _public_faults(profile: Profile) -> Iterator[Fault]:
         yield Fault("extended_key_usages", "must be server_auth alone in public certificates")
     if DOMAIN_VALIDATED not in profile.policies:
         yield Fault("policies", f"must have {DOMAIN_VALIDATED}, domain validated (BR 7.1.6.1)")
+    if strange := sorted({*profile.policies} & RESERVED_POLICIES - {DOMAIN_VALIDATED}):
+        claims = ", ".join(strange)
+        yield Fault("policies", f"{claims} is for another kind of validation (BR 7.1.2.7.9)")
     if profile.identifier_types != {IdentifierType.DNS}:
         # Reserved addresses (BR 7.1.2.7.12) are not told apart here.
         yield Fault("identifier_types", "must be dns alone in public certificates")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from policy.extraextensions import ExtraExtension
 from policy.keys import KeyRules
+from policy.model.identifiers import IdentifierType
 from policy.profilechecks import faults_of
 from policy.profiles import TLS_SERVER, CommonName, Profile, SubjectPattern
 from policy.shippedprofiles import SHIPPED
@@ -150,6 +151,18 @@ FAULTS: dict[str, tuple[Profile, dict[str, Any], str, str]] = {
         "server_auth alone",
     ),
     "no policy in public": (PUBLIC, {"policies": ("1.2.3.4",)}, "policies", "2.23.140.1.2.1"),
+    "two kinds of validation in public": (
+        PUBLIC,
+        {"policies": ("2.23.140.1.2.1", "1.2.3.4", "2.23.140.1.2.2")},
+        "policies",
+        "2.23.140.1.2.2 is for another kind of validation",
+    ),
+    "addresses in public": (
+        PUBLIC,
+        {"identifier_types": frozenset(IdentifierType)},
+        "identifier_types",
+        "must be dns alone",
+    ),
     "an extension in public": (PUBLIC, {"extensions": (_own(1),)}, "extensions", "must be empty"),
 }
 
@@ -178,6 +191,33 @@ def test_all_faults_are_told_at_once() -> None:
         "country",
         "extended_key_usages",
     ]
+
+
+def test_what_the_baseline_requirements_leave_open_is_no_fault() -> None:
+    open_to_choice = dataclasses.replace(
+        PUBLIC,
+        keys=KeyRules(),
+        policies=("2.23.140.1.2.1", "1.2.3.4"),
+        subject=SubjectPattern(country="DE"),
+        allows_must_staple=True,
+        validity=300 * DAY,
+    )
+
+    assert list(faults_of(open_to_choice)) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "days"),
+    [(datetime(2026, 3, 14, tzinfo=UTC), 300), (datetime(2026, 3, 15, tzinfo=UTC), 200)],
+)
+def test_the_limit_of_the_day_holds_whatever_a_public_profile_says(
+    moment: datetime, days: int
+) -> None:
+    profile = dataclasses.replace(PUBLIC, validity=300 * DAY, maximum_validity=300 * DAY)
+
+    start, end = profile.validity_of(None, None, moment)
+
+    assert end - start + timedelta(seconds=1) == days * DAY
 
 
 def test_usages_of_keys_that_are_not_taken_do_not_matter() -> None:

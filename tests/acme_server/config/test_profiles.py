@@ -275,6 +275,10 @@ REFUSED = {
         "profiles: {public_tls: {organization: Example}}",
         "profiles.public_tls.organization: stands in no domain validated certificate",
     ),
+    "an address in a public certificate": (
+        "profiles: {public_tls: {identifier_types: [dns, ip]}}",
+        "profiles.public_tls.identifier_types: must be dns alone in public certificates",
+    ),
     "an unknown profile on offer": (
         "acme: {profiles: [tls_servre]}",
         'acme.profiles: there is no profile "tls_servre", did you mean "tls_server"?',
