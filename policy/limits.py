@@ -78,9 +78,9 @@ class LimitRules:
 
     Overrides replace the limit for single keys, None: no limit. ``by_account`` holds for
     ORDERS_PER_ACCOUNT, ``by_domain`` for CERTIFICATES_PER_DOMAIN and the registered domains that it
-    names, ``by_network`` for new accounts from each address of a network, which are not limited per
-    range then; the smallest network counts. ``pause_after`` is the number of failed validations in
-    a row after which an account may not order a name any more.
+    names, ``by_network`` for NEW_ACCOUNTS_PER_ADDRESS and the addresses of a network, of which the
+    smallest counts; None there frees them from NEW_ACCOUNTS_PER_RANGE too. ``pause_after`` is the
+    number of failed validations in a row after which an account may not order a name any more.
     """
 
     limits: Mapping[LimitKind, Limit] = field(default_factory=dict)
@@ -110,7 +110,8 @@ class LimitRules:
         network = self._network_of(address)
         limit = self.limits.get(single) if network is None else self.by_network[network]
         limits = [(single, key, f"the address {key}", limit)]
-        if around is not None and network is None:
+        # Only who is trusted with any number of accounts is free of the range as well.
+        if around is not None and (network is None or limit is not None):
             limits.append((wide, around, f"the range {around}", self.limits.get(wide)))
         return tuple(
             Demand(kind=kind, key=key, subject=subject, limit=limit)

@@ -63,7 +63,10 @@ class LimitsSettings:
     """How often clients may do what: ``burst`` at once, given back within ``period``."""
 
     new_accounts_per_address: OptionalLimit = setting(
-        _LIMIT, "New accounts from one address.", NoLimit.OFF, live=True
+        _LIMIT,
+        "New accounts from one IPv4 address or IPv6 network of 64 bits.",
+        NoLimit.OFF,
+        live=True,
     )
     new_accounts_per_range: OptionalLimit = setting(
         _LIMIT, "New accounts from one IPv6 network of 48 bits.", NoLimit.OFF, live=True
@@ -110,8 +113,8 @@ class LimitsSettings:
     )
     address_overrides: tuple[tuple[Network, OptionalLimit], ...] = setting(
         Keyed(NetworkText(), _LIMIT),
-        "`new_accounts_per_address` for each address of these networks, which are not limited per "
-        "range then; the smallest network counts.",
+        "`new_accounts_per_address` for each IPv4 address or IPv6 network of 64 bits in these "
+        "networks, the smallest counts; `off` frees them from `new_accounts_per_range` too.",
         (),
         live=True,
     )

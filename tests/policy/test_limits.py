@@ -120,9 +120,36 @@ def test_the_smallest_network_with_an_override_counts(address: str, expected: Li
 
     demands = rules.for_new_account(address)
 
-    assert [(demand.key, demand.limit) for demand in demands] == (
+    single = [demand for demand in demands if demand.kind is LimitKind.NEW_ACCOUNTS_PER_ADDRESS]
+    assert [(demand.key, demand.limit) for demand in single] == (
         [] if expected is None else [(address_key(address), expected)]
     )
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            OTHER,
+            {
+                "new_accounts_per_address": ("2001:db8:1:2::/64", OTHER),
+                "new_accounts_per_range": ("2001:db8:1::/48", LIMIT),
+            },
+        ),
+        (None, {}),
+    ],
+)
+def test_only_a_network_without_any_limit_is_free_of_its_range_too(
+    override: Limit | None, expected: dict[str, tuple[str, Limit]]
+) -> None:
+    rules = LimitRules(
+        limits=dict.fromkeys(LimitKind, LIMIT),
+        by_network={ip_network("2001:db8::/32"): override},
+    )
+
+    demands = rules.for_new_account("2001:db8:1:2::3")
+
+    assert {demand.kind.value: (demand.key, demand.limit) for demand in demands} == expected
 
 
 def test_a_network_may_be_limited_where_others_are_not() -> None:

@@ -202,6 +202,17 @@ async def test_addresses_of_one_ipv6_range_are_limited_together(database: Databa
         assert is_new
 
 
+async def test_addresses_of_one_ipv6_host_are_one_address(database: Database) -> None:
+    house = await build_house(database, limits=rules({LimitKind.NEW_ACCOUNTS_PER_ADDRESS: ONE}))
+
+    made = [
+        await try_to_register(house, address)
+        for address in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::2", "2001:db8:1:3::1")
+    ]
+
+    assert made == [True, False, True]
+
+
 async def test_a_network_may_have_another_limit_or_none(database: Database) -> None:
     house = await build_house(
         database,
