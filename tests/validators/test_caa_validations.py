@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from policy.model.errors import ErrorKind
 from support.dns import DnsServer, Handler, failing, in_turn, records, silent
+from support.targets import closed_port
 from support.validation import (
     CAA_IDENTITY,
     NAME,
@@ -95,6 +96,27 @@ async def test_a_lookup_that_keeps_failing_is_a_failure(lab: Lab, dns_server: Dn
     problem = await lab.failure(TASK)
 
     assert (problem.kind, problem.cause) == (ErrorKind.DNS, "caa_lookup_failed")
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_ours"), [(None, True), (failing("SERVFAIL"), False), (failing("REFUSED"), False)]
+)
+async def test_a_resolver_that_is_away_is_no_fault_of_the_applicant(
+    lab: Lab, dns_server: DnsServer, answer: Handler | None, is_ours: bool
+) -> None:
+    if answer is None:
+        lab.zones = (
+            ("example.test", (closed_port("127.0.0.1"),)),
+            (f"_acme-challenge.{NAME}", lab.dns),
+        )
+    else:
+        dns_server.script(NAME, "CAA", answer)
+
+    verdict = await lab.validate(TASK)
+
+    assert verdict.problem is not None
+    assert verdict.problem.cause == "caa_lookup_failed"
+    assert verdict.is_ours is is_ours
 
 
 async def test_an_enforced_check_that_outlasts_the_deadline_is_a_failure(

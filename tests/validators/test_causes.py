@@ -82,6 +82,15 @@ def test_only_failures_that_may_pass_are_transient() -> None:
     }
 
 
+def test_the_operator_is_told_of_what_is_ours_and_the_applicant_of_the_rest() -> None:
+    ours = {code for code, cause in CAUSES.items() if cause.is_ours}
+    told = {
+        code for code, cause in CAUSES.items() if cause.next_step.startswith("Tell the operator")
+    }
+
+    assert ours == told == {"internal", "dns_unreachable", "dns_untrusted"}
+
+
 def test_a_defect_of_ours_is_told_as_such() -> None:
     assert causes.INTERNAL.kind is ErrorKind.SERVER_INTERNAL
 

@@ -102,15 +102,17 @@ async def test_only_transient_failures_are_tried_again(cause: Cause) -> None:
     assert scripted.attempts == (3 if cause.is_transient else 1)
     assert verdict.problem is not None
     assert verdict.problem.cause == cause.code
+    assert verdict.is_ours is cause.is_ours
     assert len(verdict.evidence.facts["attempts"]) == scripted.attempts
 
 
 async def test_a_later_attempt_can_prove_control() -> None:
-    scripted = Scripted(causes.HTTP_CLOSED, causes.CONNECTION_RESET, None)
+    scripted = Scripted(causes.HTTP_CLOSED, causes.DNS_UNREACHABLE, None)
 
     verdict = await validators(scripted).validate(make_task())
 
     assert verdict.is_valid
+    assert not verdict.is_ours
     assert scripted.attempts == 3
 
 

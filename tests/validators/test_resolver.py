@@ -214,6 +214,32 @@ async def test_an_alias_that_the_resolver_left_open_is_asked_for(
     assert dns_server.names_asked("TXT") == [NAME, "one.test"]
 
 
+@pytest.mark.parametrize("ttls", [(60, 300, 86_400), (300, 60, 86_400), (86_400, 300, 60)])
+@pytest.mark.parametrize("is_left_open", [False, True])
+async def test_records_last_as_long_as_the_least_of_their_aliases_and_them(
+    lab: Lab, dns_server: DnsServer, ttls: tuple[int, int, int], is_left_open: bool
+) -> None:
+    names = (f"{NAME}.", "one.test.", "two.test.")
+    steps = [
+        dns.rrset.from_text(names[0], ttls[0], "IN", "CNAME", names[1]),
+        dns.rrset.from_text(names[1], ttls[1], "IN", "CNAME", names[2]),
+        dns.rrset.from_text(names[2], ttls[2], "IN", "TXT", "good"),
+    ]
+
+    def answering(question: Question) -> Sequence[bytes]:
+        message = reply(question)
+        step = names.index(question.name.to_text().lower())
+        message.answer.extend(steps[step : step + 1] if is_left_open else steps)
+        return [wire(message)]
+
+    for name in names:
+        dns_server.script(name.rstrip("."), "TXT", answering)
+
+    found = await lab.resolver().txt(NAME, Trace())
+
+    assert (found.values, found.ttl) == ((b"good",), 60)
+
+
 @pytest.mark.parametrize("length", [10, 11])
 async def test_a_chain_of_ten_aliases_is_the_limit(
     lab: Lab, dns_server: DnsServer, length: int
