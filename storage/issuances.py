@@ -71,7 +71,11 @@ _CLAIM = f"""
             jsonb_build_object('certificate', $4::uuid, 'serial', encode($5, 'hex'))
         FROM claimed
     )
-    SELECT caller.id AS caller_id, (SELECT count(*) FROM claimed) AS claimed FROM caller
+    SELECT caller.id AS caller_id, (SELECT count(*) FROM claimed) AS claimed,
+        CASE WHEN EXISTS (SELECT FROM accounts WHERE thumbprint = $17) THEN 'account'
+            WHEN EXISTS (SELECT FROM blocked_keys WHERE thumbprint = $17) THEN 'blocked'
+        END AS key_use
+    FROM caller
 """
 _RESERVE_INTERNAL = """
     WITH numbered AS (
@@ -145,6 +149,14 @@ class KeyUse(enum.Enum):
     BLOCKED = "blocked"
 
 
+class KeyTaken(Exception):
+    """The key gets no certificate any more, for the ``use`` it has; nothing was changed."""
+
+    def __init__(self, use: KeyUse) -> None:
+        super().__init__(use.value)
+        self.use = use
+
+
 class Issuances:
     """From a ready order to a signed certificate."""
 
@@ -181,10 +193,10 @@ class Issuances:
         lease: timedelta,
     ) -> bool:
         """Commit the reservation with the order's move to processing; False if the order is not
-        ready, a proof no longer holds, or the key with this ``thumbprint`` is an account's or
-        blocked by now. Others recover the reservation when ``lease`` is over.
+        ready or a proof no longer holds. ``thumbprint`` is the key's. Others recover the
+        reservation when ``lease`` is over.
 
-        Raises SerialTaken, CallerStale.
+        Raises SerialTaken, KeyTaken, CallerStale.
         """
         try:
             row = await self._database.fetchrow(
@@ -212,6 +224,8 @@ class Issuances:
         if row is None:
             raise CallerStale
         is_claimed: bool = row["claimed"] == 1
+        if not is_claimed and row["key_use"] is not None:
+            raise KeyTaken(KeyUse(row["key_use"]))
         return is_claimed
 
     async def reserve_internal(

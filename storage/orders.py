@@ -87,7 +87,8 @@ _CREATE_ADOPTING = (
         DELETE FROM preauthorizations AS p USING caller, chosen, authorizations AS a
         WHERE p.account_id = caller.id AND p.identifier = chosen.identifier
             AND a.id = p.authorization_id
-            AND (a.id = proven_id OR proven_id IS NULL AND NOT chosen.wildcard
+            AND (a.id = proven_id OR a.status NOT IN ('pending', 'valid')
+                OR proven_id IS NULL AND NOT chosen.wildcard
                 AND a.challenge_types <@ string_to_array(chosen.challenge_types, ',')
                 AND (a.status = 'pending'
                     OR a.status = 'valid' AND $17 AND p.expires_at > now()))

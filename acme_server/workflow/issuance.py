@@ -39,7 +39,7 @@ from policy.model.ids import CertificateId, OrderId
 from policy.model.orders import Order, OrderStatus
 from policy.names import NameRules
 from policy.profiles import Profile
-from storage.issuances import Issuances, KeyUse, SerialTaken
+from storage.issuances import Issuances, KeyTaken, KeyUse, SerialTaken
 
 _log = structlog.get_logger()
 
@@ -215,13 +215,15 @@ class IssuanceUseCases:
                     lease=_LEASE,
                 ):
                     return reservation
+            except KeyTaken as taken:
+                raise ServerError(ErrorKind.BAD_CSR, _KEY_REFUSALS[taken.use]) from taken
             except SerialTaken:
                 _log.error("serial_taken", order=str(order.id))
                 continue
             raise ServerError(
                 ErrorKind.ORDER_NOT_READY,
-                "The order is no longer ready: another request finalized it, one of its "
-                "authorizations ended, or its key was refused meanwhile.",
+                "The order is no longer ready: another request finalized it, or one of its "
+                "authorizations ended.",
             )
         raise RuntimeError("the random generator repeats serial numbers")
 

@@ -238,9 +238,10 @@ class Clients(RuleBasedStateMachine):
             self._authorization_of(client, worker, name, authorization_url)
             for name, authorization_url in zip(names, document["authorizations"], strict=True)
         ]
-        for name in names:
-            # Whether it was taken along or not: it waits no longer.
-            model.waiting.pop(proof_of(name)[0], None)
+        for name, authorization in zip(names, authorizations, strict=True):
+            # What was not taken along waits for another order.
+            if model.waiting.get(name) is authorization:
+                del model.waiting[name]
         is_ready = all(each.status == "valid" for each in authorizations)
         assert document["status"] == ("ready" if is_ready else "pending")
         model.orders.append(

@@ -167,9 +167,9 @@ async def test_a_key_that_is_taken_between_reading_and_claiming_gets_no_certific
     take = become_an_account if use == "account" else become_blocked
     issuance._caa = KeyTakenMeanwhile(take)  # type: ignore[assignment]
 
-    with pytest.raises(ServerError, match="its key was refused") as refusal:
+    with pytest.raises(ServerError, match="The CSR's key") as refusal:
         await issuance.finalize(caller, order.id, csr_for("www.example.com", key=key))
 
-    assert refusal.value.kind is ErrorKind.ORDER_NOT_READY
+    assert refusal.value.kind is ErrorKind.BAD_CSR
     assert (await house.orders.get(caller, order.id)).status is OrderStatus.READY
     assert await house.database.fetchval("SELECT count(*) FROM serials") == 0
